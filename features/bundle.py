@@ -1,0 +1,187 @@
+"""Bundle: the immutable folder that export writes and the service loads.
+
+bundles/NAME/VERSION/: manifest.json, schema.json, scorer.onnx, optionally generator.onnx,
+catalogue/, golden.json. bundles/NAME/CURRENT holds the version in service and the sha256 of its
+manifest; the manifest holds the sha256 of every other file. Nothing in a bundle is code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from features.catalogue import Catalogue
+from features.errors import BundleError
+from features.schema import FeatureSchema
+
+MANIFEST = "manifest.json"
+CURRENT = "CURRENT"
+SCORER = "scorer.onnx"
+GENERATOR = "generator.onnx"
+GOLDEN = "golden.json"
+
+
+class Manifest(BaseModel):
+    """What a bundle says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str  # "psad-s", reported to callers
+    version: str
+    created: str  # ISO 8601, UTC
+    commit: str | None = None  # of the code that trained it, where known
+    fingerprint: str  # of the schema
+    config: dict[str, Any] = {}  # what it was trained with
+    metrics: dict[str, Any] = {}  # what it measured
+    files: dict[str, str]  # path in the bundle, "/" between parts -> sha256
+
+
+class Bundle:
+    """A verified bundle: every file is as it was written."""
+
+    def __init__(self, folder: Path, manifest: Manifest, schema: FeatureSchema) -> None:
+        self.folder, self.manifest, self.schema = folder, manifest, schema
+        self.catalogue = Catalogue.load(folder / "catalogue", schema)
+
+    @property
+    def scorer(self) -> Path:
+        """The scoring network as an ONNX file."""
+        return self.folder / SCORER
+
+    @property
+    def generator(self) -> Path | None:
+        """The generator as an ONNX file, where the bundle carries one."""
+        return self.folder / GENERATOR if GENERATOR in self.manifest.files else None
+
+    def golden(self) -> list[dict[str, Any]]:
+        """Requests with the arrays and results that they must give; for replay before serving."""
+        requests: list[dict[str, Any]] = _read_json(self.folder / GOLDEN)["requests"]
+        return requests
+
+    @classmethod
+    def load(cls, folder: Path, manifest_sha256: str | None = None) -> Bundle:
+        """Read and verify; raises BundleError naming the file that is missing or altered."""
+        text = _read(folder / MANIFEST)
+        if manifest_sha256 not in (None, hashlib.sha256(text).hexdigest()):
+            raise BundleError(f"{folder / MANIFEST} is not the manifest that was published")
+        try:
+            manifest = Manifest.model_validate_json(text)
+        except ValidationError as error:
+            raise BundleError(f"{folder / MANIFEST} cannot be read: {error}") from error
+        _verify(folder, manifest)
+        schema = FeatureSchema.load(folder / "schema.json")
+        if schema.fingerprint() != manifest.fingerprint:
+            raise BundleError(f"{folder}: the schema is not the one the manifest was made for")
+        return cls(folder, manifest, schema)
+
+
+def resolve(folder: Path) -> Bundle:
+    """The bundle in service below `bundles/NAME`, or `folder` itself where it is a bundle."""
+    if (folder / MANIFEST).exists():
+        return Bundle.load(folder)
+    pointer = folder / CURRENT
+    if not pointer.exists():
+        raise BundleError(
+            f"{folder} holds neither {MANIFEST} nor {CURRENT}: give the folder that "
+            "`psad export RUN BUNDLE` wrote, or the one above it."
+        )
+    stated = _read_json(pointer)
+    try:
+        version, digest = str(stated["version"]), str(stated["manifest_sha256"])
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{pointer} cannot be read: publish a version again") from error
+    _safe(version)
+    return Bundle.load(folder / version, digest)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `folder` in one rename when the block ends well.
+
+    Raises BundleError where `folder` exists: versions are immutable.
+    """
+    if folder.exists():
+        raise BundleError(f"{folder} exists and a version is never changed: choose a new one.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def seal(folder: Path, **fields: Any) -> Manifest:
+    """Write the manifest of a finished folder: Manifest's fields, with every file's sha256."""
+    files = {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    manifest = Manifest(files=files, **fields)
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    return manifest
+
+
+def publish(folder: Path) -> None:
+    """Make `bundles/NAME/VERSION` the version in service, by an atomic rename of CURRENT."""
+    digest = sha256_of(folder / MANIFEST)
+    text = json.dumps({"version": folder.name, "manifest_sha256": digest})
+    handle, name = tempfile.mkstemp(prefix=f".{CURRENT}-", dir=folder.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).chmod(0o644)
+    Path(name).replace(folder.parent / CURRENT)
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _verify(folder: Path, manifest: Manifest) -> None:
+    needed = {"schema.json", SCORER, GOLDEN}
+    if missing := needed - manifest.files.keys():
+        raise BundleError(f"{folder / MANIFEST} lists no {', '.join(sorted(missing))}")
+    for name, digest in manifest.files.items():
+        path = folder / _safe(name)
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{path} is missing from the bundle: export it again.")
+        if sha256_of(path) != digest:
+            raise BundleError(f"{path} was altered since export: export it again.")
+
+
+def _safe(name: str) -> str:
+    """A relative path that cannot leave the bundle."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
+        raise BundleError(f"the path {name[:40]!r} leaves the bundle")
+    return name
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(_read(path))
+    except ValueError as error:
+        raise BundleError(f"{path} is not JSON: {error}") from error
