@@ -1,0 +1,1 @@
+"""Raw logs in, a memory-mapped dataset on disk out (polars)."""

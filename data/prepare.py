@@ -1,0 +1,133 @@
+"""Makes a dataset of a log: `psad prepare SOURCE DATASET`.
+
+Read the source (data/sources/), arrange its lists with histories and splits (data/lists.py,
+data/splits.py), write the arrays (data/write.py), say what was done and what was left out. The
+folder appears only when it is whole.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from data import sources
+from data.dataset import FORMAT, SPLITS, Dataset, read_info
+from data.lists import Arranged, History, RawLog, arrange
+from data.splits import NOTES, Split
+from data.write import write
+from features.errors import DataError
+
+
+def prepare(
+    source: str | Path,
+    folder: str | Path,
+    *,
+    split: Split | None = None,
+    seed: int = 0,
+    derived: bool = True,
+    history: History = "all",
+    report: Callable[[str], None] = print,
+) -> Dataset:
+    """Read a data set by name or a folder of the user's own, write the dataset, say what was done.
+
+    `split` is the source's own by default; `seed` shuffles where the source has no display order
+    and draws the user split. Raises DataError; the target folder is replaced only by a whole
+    dataset, and only where it holds one already (or nothing).
+    """
+    target = Path(folder)
+    check_target(target)
+    log = sources.read(source, seed)
+    chosen = split or log.spec.split
+    arranged = arrange(log, chosen, seed=seed, history=history)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        made = Path(scratch) / "dataset"
+        facts = {"source": str(source), "split": chosen, "seed": seed, "history": history}
+        write(log, arranged, made, facts | facts_of(log, arranged), derived=derived, seed=seed)
+        if target.exists():
+            target.rename(Path(scratch) / "replaced")
+        made.rename(target)
+    dataset = Dataset.load(target)
+    report(describe(dataset))
+    return dataset
+
+
+def check_target(folder: Path) -> None:
+    """Raise DataError where writing would destroy something that is not a dataset."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file. Name a folder for the dataset.")
+    if any(folder.iterdir()):
+        try:
+            read_info(folder)
+        except DataError as error:
+            raise DataError(
+                f"{folder} is not empty and holds no dataset, so it is left alone. Name another "
+                "folder, or remove it yourself."
+            ) from error
+
+
+def facts_of(log: RawLog, arranged: Arranged) -> dict[str, Any]:
+    """What the dataset's description says of the log."""
+    spec, lists = log.spec, arranged.lists
+    length, positives = pl.col("length"), pl.col("positives")
+    reasons = {
+        f"lists of fewer than {spec.min_list} items": length < spec.min_list,
+        f"lists of more than {spec.max_list} items": length > spec.max_list,
+        "lists without a positive item": positives == 0,
+        "lists of positive items only": positives == length,
+    }
+    dropped, left = dict(log.dropped), lists
+    for reason, applies in reasons.items():  # each list under its first reason
+        if count := int(left.select(applies.sum()).item()):
+            dropped[reason] = count
+        left = left.filter(~applies)
+    counts = {
+        name: {
+            "lists": len(part),
+            "users": part["user_id"].n_unique(),
+            "candidates": int(part["length"].sum()),
+            "positives": int(part["positives"].sum()),
+            "without_history": int((part["history_length"] == 0).sum()),
+        }
+        for name in SPLITS
+        for part in [lists.filter(pl.col("split") == name)]
+    }
+    return {
+        "format": FORMAT,
+        "name": spec.name,
+        "provenance": spec.provenance,
+        "lists": len(lists),
+        "users": lists["user_id"].n_unique(),
+        "counts": counts,
+        "statistics_only": int((lists["split"] == "statistics").sum()),
+        "dropped": {reason: count for reason, count in dropped.items() if count},
+    }
+
+
+def describe(dataset: Dataset) -> str:
+    """What was made and what was left out, in a few lines."""
+    info = dataset.info
+    size = sum(path.stat().st_size for path in dataset.folder.rglob("*") if path.is_file())
+    items = len(dataset.catalogue)
+    lines = [f"{info['name']}: {info['lists']:,} lists, {info['users']:,} users, {items:,} items"]
+    lines += [f"  left out: {count:,} {reason}" for reason, count in info["dropped"].items()]
+    if info["statistics_only"]:
+        lines.append(
+            f"  {info['statistics_only']:,} of the lists left out lie on train's side and still "
+            "count in the derived statistics"
+        )
+    for name, part in info["counts"].items():
+        lines.append(
+            f"  {name:<5} {part['lists']:>7,} lists of {part['users']:,} users, "
+            f"{part['candidates']:,} candidates, {part['positives']:,} positive, "
+            f"{part['without_history']:,} lists without history"
+        )
+    lines.append(f"  split {NOTES[info['split']]}")
+    lines.append(f"  {dataset.folder}: {size / 1e6:.1f} MB")
+    return "\n".join(lines)
