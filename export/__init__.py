@@ -1,0 +1,5 @@
+"""Trained models as ONNX graphs and bundles."""
+
+from export.bundle import export_run
+
+__all__ = ["export_run"]

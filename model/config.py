@@ -1,0 +1,98 @@
+"""How a run is configured: defaults, then a preset, then `key=value` from the command line.
+
+A run's config.toml holds every value that was in force, so that it says all there is to know.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from features.errors import PsadError
+from model import registry
+
+
+class ConfigError(PsadError):
+    """A key or value that no configuration has; the message names it and the nearest one."""
+
+
+class Training(BaseModel):
+    """How a neural model is fitted; the same for all, so that each has an equal budget."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=30, ge=1)  # at most
+    patience: int = Field(default=6, ge=1)  # epochs without a better validation NDCG@10
+    batch_size: int = Field(default=128, ge=1)  # lists
+    learning_rate: float = Field(default=1e-3, gt=0)  # at its peak, after the warm-up
+    warmup: float = Field(default=0.05, ge=0, lt=1)  # share of all steps
+    weight_decay: float = Field(default=0.02, ge=0)  # decoupled (AdamW)
+    embedding_weight_decay: float = Field(default=0.1, ge=0)  # of the vectors of ids
+    average: float = Field(default=0.99, ge=0, lt=1)  # moving average of weights; 0 is off
+    clip: float = Field(default=1.0, gt=0)  # largest norm of the gradient
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    seed: int = Field(default=0, ge=0)
+    tensorboard: bool = False  # also write curves for TensorBoard (extra `tensorboard`)
+
+
+class RunConfig(BaseModel):
+    """Everything a run is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    preset: str
+    dataset: str  # folder
+    fingerprint: str  # of the dataset's schema
+    training: Training
+    settings: dict[str, Any]  # the model's own Config
+
+    def save(self, path: Path) -> None:
+        """Write as TOML."""
+        path.write_text(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)))
+
+    @classmethod
+    def load(cls, path: Path) -> RunConfig:
+        """Read a run's config.toml; raises ConfigError."""
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text()))
+        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise ConfigError(f"{path} cannot be read as a run's configuration: {error}") from error
+
+
+def configure(model: str, preset: str, overrides: Mapping[str, str]) -> tuple[Any, Training]:
+    """The model's Config and Training of a preset with `key=value` overrides (values as text)."""
+    config_class = registry.find(model).Config
+    values = preset_values(model, preset) | dict(overrides)
+    known = [*config_class.model_fields, *Training.model_fields]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0.5)
+            guess = f" Did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{model} has no setting {key!r}.{guess} Known: {', '.join(known)}.")
+    parts = [
+        {key: value for key, value in values.items() if key in part.model_fields}
+        for part in (config_class, Training)
+    ]
+    try:
+        return config_class.model_validate(parts[0]), Training.model_validate(parts[1])
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"][:1])
+        raise ConfigError(f"{key}={values.get(key)}: {first['msg']}") from error
+
+
+def preset_values(model: str, preset: str) -> dict[str, Any]:
+    """What a preset changes from the defaults; baselines have `robust` (nothing) alone."""
+    module = importlib.import_module(registry.find(model).Config.__module__)
+    presets: dict[str, dict[str, Any]] = getattr(module, "PRESETS", {"robust": {}})
+    if preset not in presets:
+        raise ConfigError(f"{model} has no preset {preset!r}; it has {', '.join(presets)}.")
+    return presets[preset]

@@ -1,0 +1,121 @@
+"""Features to vectors: the embedding of a schema that every model shares.
+
+Vectors of all categorical and bag features are concatenated with the numbers and their missing
+flags (PSAD, section 4.1). A bag is the mean of its values' vectors. In training, values are
+replaced by "unknown" at random, so that the unknown vectors learn to stand in for cold items.
+
+B lists, n items of a side, F features of a kind, e width of one feature's vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from features.schema import PADDING, UNKNOWN, Feature, FeatureSchema, Side
+
+Tensors = Mapping[str, Tensor]
+
+
+class Table(nn.Module):
+    """One embedding matrix for many features, each with its own range of rows."""
+
+    def __init__(self, features: tuple[Feature, ...], width: int) -> None:
+        super().__init__()
+        categorical = [f for f in features if f.kind == "categorical"]
+        bags = [f for f in features if f.kind == "bag"]
+        starts = torch.tensor([0, *(f.size for f in (*categorical, *bags))]).cumsum(0)
+        self.vectors = nn.Embedding(max(int(starts[-1]), 1), width)
+        nn.init.normal_(self.vectors.weight, std=0.05)
+        self.bag_lengths = [f.max_length for f in bags]
+        slots = torch.tensor(self.bag_lengths, dtype=torch.long)
+        self.categorical_start: Tensor
+        self.bag_start: Tensor
+        self.register_buffer("categorical_start", starts[: len(categorical)], persistent=False)
+        bag_starts = starts[len(categorical) : len(categorical) + len(bags)]
+        self.register_buffer("bag_start", bag_starts.repeat_interleave(slots), persistent=False)
+
+    def categorical(self, index: Tensor) -> Tensor:
+        """(…, F) indices to (…, F·e)."""
+        # a side may hold only the first of the table's features: history has no context ones
+        vectors = self.vectors(index + self.categorical_start[: index.shape[-1]])  # (…, F, e)
+        # widths in full, not flatten(): a computed size cannot tell an empty history's apart
+        return vectors.reshape(*index.shape[:-1], index.shape[-1] * vectors.shape[-1])
+
+    def bag(self, index: Tensor) -> Tensor:
+        """(…, slots) indices to (…, bags·e), means over the filled slots."""
+        vectors = self.vectors(index + self.bag_start[: index.shape[-1]])  # (…, slots, e)
+        filled = (index != PADDING).to(vectors.dtype)
+        means, start = [], 0
+        for length in self.bag_lengths:
+            if start == index.shape[-1]:
+                break
+            slots = slice(start, start + length)
+            # sums as products: ONNX Runtime's ReduceSum gets the shape of an empty history wrong
+            count = filled[..., slots] @ filled.new_ones(length, 1)  # (…, 1)
+            share = (filled[..., slots] / count.clamp(min=1)).unsqueeze(-2)  # (…, 1, length)
+            means.append((share @ vectors[..., slots, :]).squeeze(-2))
+            start += length
+        return torch.cat(means, -1)
+
+
+class FeatureEmbedding(nn.Module):
+    """Users, history items and candidates as vectors, before any projection."""
+
+    def __init__(self, schema: FeatureSchema, width: int = 16, unknown_rate: float = 0.0) -> None:
+        """`unknown_rate`: share of values replaced by unknown, or of numbers by missing."""
+        super().__init__()
+        self.unknown_rate = unknown_rate
+        items = schema.item + schema.context
+        ordered = tuple(f for kind in ("categorical", "bag") for f in items if f.kind == kind)
+        self.items, self.users = Table(ordered, width), Table(schema.user, width)
+        self.numbers = {
+            side: _number_blocks(schema, side) for side in ("user", "history", "candidate")
+        }
+        self.widths: dict[Side, int] = {
+            side: width * (len(schema.of(side, "categorical")) + len(schema.of(side, "bag")))
+            + schema.width(side, "numeric")
+            for side in ("user", "history", "candidate")
+        }  # fmt: skip
+
+    def forward(self, tensors: Tensors, side: Side) -> Tensor:
+        """(B, n, width) of items, or (B, width) of users; a side without features has width 0."""
+        table = self.users if side == "user" else self.items
+        parts = []
+        if (index := tensors.get(f"{side}_categorical")) is not None:
+            parts.append(table.categorical(self._hide(index)))
+        if (index := tensors.get(f"{side}_bag")) is not None:
+            parts.append(table.bag(self._hide(index)))
+        if (numbers := tensors.get(f"{side}_numeric")) is not None:
+            parts.append(self._hide_numbers(numbers, side))
+        return torch.cat(parts, -1)
+
+    def _hide(self, index: Tensor) -> Tensor:
+        if not self.training or self.unknown_rate == 0:
+            return index
+        hidden = torch.rand(index.shape, device=index.device) < self.unknown_rate
+        return torch.where(hidden & (index != PADDING), UNKNOWN, index)
+
+    def _hide_numbers(self, numbers: Tensor, side: Side) -> Tensor:
+        """Make some numbers missing, value and flag together; derived ones have no flag to set."""
+        if not self.training or self.unknown_rate == 0:
+            return numbers
+        parts, start = [], 0
+        for count in filter(None, self.numbers[side]):
+            values, flags = numbers[..., start : start + 2 * count].split(count, -1)
+            hidden = torch.rand(values.shape, device=values.device) < self.unknown_rate
+            parts += [values.masked_fill(hidden, 0.0), flags.masked_fill(hidden, 1.0)]
+            start += 2 * count
+        return torch.cat([*parts, numbers[..., start:]], -1)
+
+
+def _number_blocks(schema: FeatureSchema, side: str) -> list[int]:
+    """How many numbers each `[values | flags]` block of a packed numeric array holds."""
+    groups = {
+        "user": [schema.user],
+        "history": [schema.item],
+        "candidate": [schema.item, schema.context],
+    }
+    return [sum(f.kind == "numeric" for f in group) for group in groups[side]]

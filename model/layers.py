@@ -1,0 +1,93 @@
+"""Layers that several models share. Masks are explicit: true where a key may be attended to.
+
+B lists, Q queries, S keys, d width, h heads.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from model.ranker import NEVER
+
+
+class Attention(nn.Module):
+    """Multi-head attention with an additive bias on the logits, or, as PSAD prints it, after."""
+
+    def __init__(self, width: int, heads: int, post_bias: bool = False) -> None:
+        super().__init__()
+        self.heads, self.post_bias = heads, post_bias
+        self.query, self.output = nn.Linear(width, width), nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, mask: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        """queries (B, Q, d), keys (B, S, d), mask broadcastable to (B, Q, S), bias (B, Q, S)."""
+        q = self._split(self.query(queries))  # (B, h, Q, d/h)
+        k, v = self.key_value(keys).chunk(2, -1)
+        return self.attend(q, self._split(k), self._split(v), mask, bias)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
+        """Heads already split: (B, h, Q, d/h) and (B, h, S, d/h) to (B, Q, d)."""
+        logits = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, h, Q, S)
+        allowed = mask.unsqueeze(1)
+        if bias is not None and not self.post_bias:
+            logits = logits + bias.unsqueeze(1)
+        weights = logits.masked_fill(~allowed, NEVER).softmax(-1)
+        if bias is not None and self.post_bias:
+            weights = weights + bias.unsqueeze(1) * allowed
+        merged = (weights @ v).transpose(1, 2).flatten(-2)  # (B, Q, d)
+        return self.output(merged)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, n, d) to (B, h, n, d/h)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear maps with a GELU between."""
+
+    def __init__(self, width: int, hidden: int, dropout: float, output: int | None = None) -> None:
+        super().__init__(
+            nn.Linear(width, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, width if output is None else output),
+        )
+
+
+class Block(nn.Module):
+    """A transformer layer: pre-norm with residuals, or neither (`residual=False`)."""
+
+    def __init__(
+        self, width: int, heads: int, dropout: float, residual: bool = True, post_bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.residual = residual
+        self.attention = Attention(width, heads, post_bias)
+        self.feed_forward = FeedForward(width, 2 * width, dropout)
+        self.norms = nn.ModuleList(
+            nn.LayerNorm(width) if residual else nn.Identity() for _ in range(2)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, mask: Tensor, bias: Tensor | None = None, last: int | None = None
+    ) -> Tensor:
+        """(B, S, d) to (B, S, d), or only its `last` positions as queries: (B, last, d)."""
+        keys = self.norms[0](x)
+        start = 0 if last is None else x.shape[1] - last
+        attended = self.attention(keys[:, start:], keys, mask, bias)
+        if not self.residual:
+            return self.feed_forward(attended)
+        x = x[:, start:] + self.dropout(attended)
+        return x + self.dropout(self.feed_forward(self.norms[1](x)))
+
+
+def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Over the last axis, true entries alone; others get NEVER. All-false rows stay finite."""
+    log_probabilities = logits.masked_fill(~mask, NEVER).log_softmax(-1)
+    return torch.where(mask, log_probabilities, NEVER)

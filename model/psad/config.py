@@ -1,0 +1,89 @@
+"""PSAD's configuration: every choice that the paper leaves open is one field.
+
+Defaults are the `robust` preset; `paper` is the printed formula with only the unavoidable masks.
+paper/README.md numbers the deviations.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Config(BaseModel):
+    """One PSAD model. `psad train … key=value` sets any of these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # embedding and encoder, section 4.1
+    embedding_width: int = Field(default=16, ge=1)  # of one categorical or bag feature
+    width: int = Field(default=64, ge=1)  # d
+    layers: int = Field(default=2, ge=1)  # L
+    heads: int = Field(default=4, ge=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    unknown_rate: float = Field(default=0.1, ge=0, lt=1)  # values hidden in training, for cold ones
+    attn_bias: Literal["logit", "post"] = "logit"  # Eq. (1): P inside the softmax, or as printed
+    position: Literal["relative", "pair"] = "relative"  # Eq. (1): by offset, or S × S parameters
+    residual: bool = True  # Eq. (2): pre-norm and residuals, or neither
+    wide: bool = True  # a linear path from the candidate's numbers to its score
+
+    # user profile network, section 4.3
+    interaction: Literal["none", "concat", "late", "upn"] = "upn"  # Figure 4
+    profile_width: int = Field(default=32, ge=1)  # d_u
+    gate: bool = True  # Eqs. (11), (12); off is "w/o pg"
+    gate_stop_gradient: bool = True  # the ⊙ before X in Eq. (11)
+    gate_add_profile: bool = True  # "combined with the projected user profile"
+    gate_bias: float = 3.0  # S starts at sigmoid(3) = 0.95; the print has 0
+    personal_position: bool = True  # Eq. (13); off is "w/o ppe"
+    position_stop_gradient: bool = True  # the ⊙ before P_u in Eq. (13)
+
+    # semi-autoregressive generator, section 4.2
+    teacher: bool = True  # off trains the scoring network alone
+    student: bool = True  # off trains the generator alone (PSAD-G)
+    block_size: int = Field(default=3, ge=1)  # K; 1 is AR, T or more is NAR ("w/o sa")
+    teacher_layers: int = Field(default=1, ge=1)
+    refine: int = Field(default=1, ge=0)  # γ, positions masked and refilled; 0 is "w/o ce"
+    context: Literal["rollout", "clicked_first", "exposure"] = "rollout"  # training state, Eq. (3)
+    exploration: float = Field(default=1.0, ge=0)  # sampling noise of the roll-out, annealed to 0
+    step_loss: Literal["binary", "softmax"] = "softmax"  # Eq. (6) with both classes, or list-wise
+    step_loss_classes: Literal["both", "positive"] = "both"  # Eq. (6) as printed: positives alone
+    hinge: float = Field(default=0.0, ge=0)  # weight of the hinge of Eq. (6)
+    hinge_on: Literal["logits", "probabilities"] = "logits"
+    tail_weight: float = Field(default=0.01, ge=0)  # keeps places trained once positives ran out
+    mask_chosen: bool = True  # an item chosen earlier cannot be chosen again, also in training
+
+    # student and online distillation, section 4.2
+    scorer_loss: Literal["binary", "softmax", "positive"] = "softmax"  # Eq. (7); positive: printed
+    alpha: float = Field(default=0.5, ge=0)  # Eq. (10)
+    temperature: float = Field(default=1.0, gt=0)  # τ of Eqs. (8), (9)
+    decay: float | Literal["dcg"] = 0.5  # λ of e^(−λj) in Eq. (8), or the DCG discount
+    distillation: Literal["logits", "printed"] = "logits"  # Eqs. (8), (9) on logits, or sigmoids
+    mutual: bool = False  # let the distillation reach the teacher, as printed
+    distillation_warmup: float = Field(default=0.2, ge=0, le=1)  # share of training until full α
+
+
+PAPER: dict[str, Any] = {
+    "attn_bias": "post",
+    "position": "pair",
+    "residual": False,
+    "wide": False,
+    "unknown_rate": 0.0,
+    "gate_bias": 0.0,
+    "step_loss": "binary",
+    "step_loss_classes": "positive",
+    "hinge": 1.0,
+    "hinge_on": "probabilities",
+    "tail_weight": 0.0,
+    "mask_chosen": False,
+    "scorer_loss": "positive",
+    "decay": 1.0,
+    "distillation": "printed",
+    "mutual": True,
+    "distillation_warmup": 0.0,
+}
+
+# the demonstration's: the robust model with half the width, for a minute's training
+DEMO: dict[str, Any] = {"width": 32, "embedding_width": 8, "epochs": 8, "patience": 3}
+
+PRESETS: dict[str, dict[str, Any]] = {"robust": {}, "paper": PAPER, "demo": DEMO}

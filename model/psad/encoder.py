@@ -1,0 +1,148 @@
+"""The shared encoder of generator and scoring network (PSAD, section 4.1).
+
+The sequence is the history, newest first, then the candidates in incoming order.
+B lists, N history, M candidates, S = N + M, d width, E entries of a position table.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from features.schema import FeatureSchema
+from model.embed import FeatureEmbedding, Tensors
+from model.layers import Block
+from model.psad.config import Config
+from model.psad.upn import Gate, PersonalPosition, Profile
+
+
+class Encoded(NamedTuple):
+    """What generator and scoring network read."""
+
+    states: Tensor  # (B, S, d), or (B, M, d) where only candidates were asked for
+    mask: Tensor  # (B, S)
+    candidates: Tensor  # (B, M, d)
+    candidate_mask: Tensor  # (B, M)
+    profile: Tensor  # (B, p)
+    numbers: Tensor | None  # (B, M, F) the candidates' numeric features
+
+
+class Positions(nn.Module):
+    """Which entry of a layer's position table belongs to each pair of places.
+
+    "relative": one range for each pair of segments: by offset within a segment, by the history
+    slot across. "pair": every (i, j) of Eq. (1); the candidates begin at a fixed base. Places
+    beyond what was trained share the last entry.
+    """
+
+    def __init__(self, history: int, candidates: int, how: str) -> None:
+        super().__init__()
+        self.history, self.candidates, self.how = max(history, 1), candidates, how
+        n, m = self.history, self.candidates
+        self.entries = (2 * n - 1) + (2 * m - 1) + 2 * n if how == "relative" else (n + m) ** 2
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        """history (N,) and candidates (M,) are 0, 1, 2 …; returns (S, S) entries."""
+        h = history.clamp(max=self.history - 1)
+        c = candidates.clamp(max=self.candidates - 1)
+        if self.how == "pair":
+            place = torch.cat([h, self.history + c])
+            return place.unsqueeze(1) * (self.history + self.candidates) + place
+        within_history = _offsets(history, self.history)
+        base = 2 * self.history - 1
+        within_candidates = base + _offsets(candidates, self.candidates)
+        base += 2 * self.candidates - 1
+        to_candidate = (base + h).unsqueeze(1).expand(-1, candidates.shape[0])  # (N, M)
+        to_history = (base + self.history + h).expand(candidates.shape[0], -1)  # (M, N)
+        upper = torch.cat([within_history, to_candidate], 1)
+        return torch.cat([upper, torch.cat([to_history, within_candidates], 1)], 0)
+
+
+def _offsets(places: Tensor, longest: int) -> Tensor:
+    """(n, n) offsets j − i, cut to what was trained, from 0."""
+    offsets = places - places.unsqueeze(1)
+    return offsets.clamp(1 - longest, longest - 1) + longest - 1
+
+
+class Encoder(nn.Module):
+    """Embedding, personalisation and L layers of self-attention with personal position biases."""
+
+    def __init__(self, schema: FeatureSchema, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        width, late = config.width, config.interaction in ("none", "late")
+        self.embed = FeatureEmbedding(schema, config.embedding_width, config.unknown_rate)
+        widths = self.embed.widths
+        self.project = nn.ModuleDict(
+            {side: nn.Linear(max(widths[side], 1), width) for side in ("history", "candidate")}
+        )
+        self.segment = nn.Parameter(torch.randn(2, width) * 0.02)
+        self.profile = Profile(widths["user"], config)
+        self.gate = Gate(config) if config.interaction == "upn" and config.gate else None
+        joined = config.interaction in ("concat", "late")
+        self.join = nn.Linear(config.profile_width, width) if joined else None
+        self.positions = Positions(schema.max_history, schema.max_candidates, config.position)
+        self.tables = nn.Parameter(torch.zeros(config.layers, self.positions.entries))
+        personal = config.personal_position and config.interaction == "upn"
+        self.personal = nn.ModuleList(
+            PersonalPosition(config) for _ in range(config.layers if personal else 0)
+        )
+        post = config.attn_bias == "post"
+        self.blocks = nn.ModuleList(
+            Block(width, config.heads, config.dropout, config.residual, post)
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(width) if config.residual else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        self._early = not late
+
+    def forward(self, tensors: Tensors, candidates_only: bool = False) -> Encoded:
+        """`candidates_only` leaves out of the last layer what no scoring network reads."""
+        history_mask, candidate_mask = tensors["history_mask"], tensors["candidate_mask"]
+        profile = self._profile(tensors, candidate_mask.shape[0])
+        x = self._inputs(tensors, profile)  # (B, S, d)
+        mask = torch.cat([history_mask, candidate_mask], 1)
+        entries = self.positions(
+            torch.arange(history_mask.shape[1], device=x.device),
+            torch.arange(candidate_mask.shape[1], device=x.device),
+        )
+        count = candidate_mask.shape[1]
+        for layer, block in enumerate(self.blocks):
+            last = count if candidates_only and layer == len(self.blocks) - 1 else None
+            rows = entries if last is None else entries[entries.shape[0] - last :]
+            x = block(x, mask.unsqueeze(1), self._bias(layer, profile, rows), last)
+        x = self.norm(x)
+        if self.join is not None and not self._early:  # late interaction
+            x = x + self.join(profile).unsqueeze(1)
+        candidates = x[:, x.shape[1] - count :]
+        numbers = tensors.get("candidate_numeric")
+        return Encoded(x, mask, candidates, candidate_mask, profile, numbers)
+
+    def _profile(self, tensors: Tensors, lists: int) -> Tensor:
+        user = self.embed(tensors, "user") if self.embed.widths["user"] else None
+        return self.profile(user, lists)
+
+    def _inputs(self, tensors: Tensors, profile: Tensor) -> Tensor:
+        """Projected item vectors of both segments, personalised: (B, S, d)."""
+        parts = []
+        for place, side in enumerate(("history", "candidate")):
+            if self.embed.widths[side]:
+                x = self.project[side](self.embed(tensors, side))
+            else:  # history items without any feature: their presence alone
+                x = self.project[side](tensors[f"{side}_mask"].unsqueeze(-1).to(profile.dtype))
+            parts.append(x + self.segment[place])
+        x = self.dropout(torch.cat(parts, 1))
+        if self.gate is not None:
+            return self.gate(x, profile)
+        if self.join is not None and self._early:  # concat: one linear map of x ⊕ P_u
+            return x + self.join(profile).unsqueeze(1)
+        return x
+
+    def _bias(self, layer: int, profile: Tensor, entries: Tensor) -> Tensor:
+        """(B, Q, S) position bias of a layer."""
+        table = self.tables[layer]
+        if len(self.personal):
+            return self.personal[layer](table, profile)[:, entries]
+        return table[entries].unsqueeze(0)

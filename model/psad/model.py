@@ -1,0 +1,162 @@
+"""PSAD: shared encoder, generator as teacher, scoring network as student, trained together.
+
+    psad train datasets/ml_100k runs/psad --model psad --preset robust
+
+`scores` and `rank` are the scoring network (PSAD-S), `generate` the generator (PSAD-G).
+B lists, M candidates, T places of the shown list.
+"""
+
+from __future__ import annotations
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from features.schema import FeatureSchema
+from model.decode import remaining
+from model.embed import Tensors
+from model.psad import losses
+from model.psad.config import Config
+from model.psad.encoder import Encoded, Encoder
+from model.psad.student import Student
+from model.psad.teacher import Teacher
+from model.ranker import NEVER, Batch, NeuralRanker, top_candidates
+
+
+class Ranker(NeuralRanker):
+    """Personalised semi-autoregressive generation with online knowledge distillation."""
+
+    def __init__(self, schema: FeatureSchema, config: Config) -> None:
+        super().__init__(schema)
+        self.config = config
+        numbers = schema.width("candidate", "numeric")
+        self.encoder = Encoder(schema, config)
+        self.student = Student(numbers, config) if config.student else None
+        self.teacher = Teacher(numbers, schema.list_size, config) if config.teacher else None
+        self._done = 0.0
+
+    @property
+    def generates(self) -> bool:
+        """Whether it has a generator."""
+        return self.teacher is not None
+
+    def on_progress(self, done: float) -> None:
+        self._done = done
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        """(B, M) logits of the scoring network; of the generator's list where it stands alone."""
+        if self.student is None:
+            return self._rank_scores(tensors)
+        return self.student(self.encoder(tensors, candidates_only=True))
+
+    def generate(self, batch: Batch) -> Tensor:
+        """(B, T) the generator's list, refined once; -1 says "no item"."""
+        assert self.teacher is not None, "this model was trained without a generator"
+        encoded = self.encoder(batch.tensors)
+        return self.teacher.refine(encoded, self.teacher.generate(encoded))
+
+    def rank(self, batch: Batch) -> Tensor:
+        if self.student is None:
+            return self.generate(batch)
+        return top_candidates(self.scores(batch), batch.candidate_mask, self.schema.list_size)
+
+    def _rank_scores(self, tensors: Tensors) -> Tensor:
+        """−rank in the generated list; items left out follow in incoming order."""
+        chosen = self.generate(Batch(dict(tensors), torch.empty(0)))
+        lists, count = tensors["candidate_mask"].shape
+        places = torch.arange(chosen.shape[1], device=chosen.device).expand(lists, -1)
+        left_out = chosen.shape[1] + torch.arange(count, device=chosen.device)
+        scores = -left_out.float().repeat(lists, 1)
+        padded = torch.cat([scores, scores.new_zeros(lists, 1)], 1)  # a place for "no item"
+        index = torch.where(chosen < 0, count, chosen)
+        return padded.scatter(1, index, -places.float())[:, :count]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. (10): `generator`, `scorer` and `distillation`, the last already times α."""
+        config, mask = self.config, batch.candidate_mask
+        encoded = self.encoder(batch.tensors, candidates_only=self.teacher is None)
+        terms: dict[str, Tensor] = {}
+        if self.student is not None:
+            scores = self.student(encoded)
+            terms["scorer"] = losses.scorer(scores, batch.labels, mask, config)
+        if self.teacher is not None:
+            chosen = self._context(encoded, batch)
+            logits = self.teacher.all_places(encoded, chosen)
+            left = self._left(chosen, mask)
+            terms["generator"] = self._generator_loss(logits, left, chosen, batch)
+            if config.refine:
+                terms["refinement"] = self._refinement_loss(encoded, chosen, batch)
+            if self.student is not None and config.alpha:
+                goal = losses.target(logits, left, mask, config)
+                weight = config.alpha * self._warmth()
+                terms["distillation"] = weight * losses.distillation(scores, goal, mask, config)
+        return terms
+
+    def _warmth(self) -> float:
+        """Share of α in force: the teacher has to know something before it teaches."""
+        warmup = self.config.distillation_warmup
+        return 1.0 if warmup == 0 else min(self._done / warmup, 1.0)
+
+    def _left(self, chosen: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, M) what each place may still take."""
+        if self.config.mask_chosen:
+            return remaining(chosen, mask)
+        return mask.unsqueeze(1).expand(-1, chosen.shape[1], -1)
+
+    @torch.no_grad()
+    def _context(self, encoded: Encoded, batch: Batch) -> Tensor:
+        """(B, T) the list that the generator is trained along."""
+        assert self.teacher is not None
+        mask, size = batch.candidate_mask, self.schema.list_size
+        if self.config.context == "rollout":
+            was_training = self.training
+            self.teacher.eval()
+            chosen = self.teacher.generate(encoded, self.config.exploration * (1 - self._done))
+            self.teacher.train(was_training)
+            return chosen
+        clicked_first = self.config.context == "clicked_first"
+        order = batch.labels if clicked_first else torch.zeros_like(batch.labels)
+        return top_candidates(order, mask, size)
+
+    def _generator_loss(self, logits: Tensor, left: Tensor, chosen: Tensor, batch: Batch) -> Tensor:
+        if self.config.context == "exposure":
+            return losses.exposed(logits, batch.labels, chosen)
+        places = torch.arange(logits.shape[1], device=logits.device).unsqueeze(0)
+        return losses.generative(logits, batch.labels, left, places, self.config)
+
+    def _refinement_loss(self, encoded: Encoded, chosen: Tensor, batch: Batch) -> Tensor:
+        """Eq. (4): γ random places hidden and predicted from those that stay."""
+        assert self.teacher is not None
+        lists, size = chosen.shape
+        count = min(self.config.refine, size)
+        # places that hold an item come first; a list shorter than γ hides empty ones, masked below
+        order = torch.rand(lists, size, device=chosen.device) + (chosen < 0)
+        hidden = order.topk(count, dim=1, largest=False).indices.sort(1).values
+        logits = self.teacher.refill(encoded, chosen, hidden)
+        stays = chosen.scatter(1, hidden, -1)
+        inside = remaining(chosen.gather(1, hidden), batch.candidate_mask)  # in turn among hidden
+        taken = ~remaining(torch.cat([stays, stays[:, :1]], 1), batch.candidate_mask)[:, -1]
+        left = inside & ~taken.unsqueeze(1) & (chosen.gather(1, hidden) >= 0).unsqueeze(2)
+        if self.config.context == "exposure":
+            return losses.exposed(logits, batch.labels, chosen.gather(1, hidden))
+        return losses.generative(logits, batch.labels, left, hidden, self.config)
+
+    @torch.no_grad()
+    def observe(self, batch: Batch) -> dict[str, float]:
+        """Entropy of the distillation target, and its rank correlation with the student."""
+        if self.teacher is None or self.student is None:
+            return {}
+        encoded, mask = self.encoder(batch.tensors), batch.candidate_mask
+        chosen = self.teacher.generate(encoded)
+        left = self._left(chosen, mask)
+        goal = losses.target(self.teacher.all_places(encoded, chosen), left, mask, self.config)
+        scores = self.student(encoded).masked_fill(~mask, NEVER)
+        correlations = [
+            stats.spearmanr(g[m].cpu(), s[m].cpu()).statistic
+            for g, s, m in zip(goal, scores, mask, strict=True)
+            if m.sum() > 1
+        ]
+        return {
+            "target_entropy": losses.relative_entropy(goal, mask).mean().item(),
+            "target_correlation": float(torch.tensor(correlations).nanmean()),
+        }

@@ -1,0 +1,71 @@
+"""User Profile Network: who is looking, and what that changes (PSAD, section 4.3).
+
+A user without features, or of a data set without any, has the learned profile of the unknown.
+B lists, S = N + M items, d width, p profile width, E entries of a position table.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model.layers import FeedForward
+from model.psad.config import Config
+
+
+class Profile(nn.Module):
+    """P_u (B, p): the user's features in one vector."""
+
+    def __init__(self, features: int, config: Config) -> None:
+        super().__init__()
+        self.base = nn.Parameter(torch.zeros(config.profile_width))
+        self.project = nn.Linear(features, config.profile_width) if features else None
+
+    def forward(self, user: Tensor | None, lists: int) -> Tensor:
+        """user (B, features), or None where the schema has no user features."""
+        base = self.base.expand(lists, -1)
+        return base if self.project is None or user is None else base + self.project(user)
+
+
+class Gate(nn.Module):
+    """Personalised gating of item vectors, Eqs. (11) and (12)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width, self.config = config.width, config
+        # the first layer of MLP(X ⊕ P_u) is a map of X plus a map of P_u, the latter once a user
+        self.from_items = nn.Linear(width, 2 * width)
+        self.from_profile = nn.Linear(config.profile_width, 2 * width, bias=False)
+        self.signal = FeedForward(width, width, 0.0)
+        nn.init.zeros_(self.signal[-1].weight)
+        nn.init.constant_(self.signal[-1].bias, config.gate_bias)
+        self.add = nn.Linear(config.profile_width, width) if config.gate_add_profile else None
+
+    def forward(self, x: Tensor, profile: Tensor) -> Tensor:
+        """x (B, S, d), profile (B, p) to (B, S, d)."""
+        seen = x.detach() if self.config.gate_stop_gradient else x
+        mixed = self.from_items(seen) + self.from_profile(profile).unsqueeze(1)
+        plain, activated = mixed.chunk(2, -1)
+        product = plain * nn.functional.gelu(activated)  # Eq. (11)
+        gated = torch.sigmoid(self.signal(product)) * x  # Eq. (12)
+        return gated if self.add is None else gated + self.add(profile).unsqueeze(1)
+
+
+class PersonalPosition(nn.Module):
+    """Position biases that depend on the user, Eq. (13), on a table of E entries."""
+
+    def __init__(self, config: Config, hidden: int = 8) -> None:
+        super().__init__()
+        self.stop_gradient = config.position_stop_gradient
+        self.from_profile = nn.Linear(config.profile_width, hidden)
+        self.from_position = nn.Linear(1, hidden, bias=False)
+        self.output = nn.Linear(hidden, 1)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, table: Tensor, profile: Tensor) -> Tensor:
+        """table (E,), profile (B, p) to (B, E)."""
+        user = self.from_profile(profile.detach() if self.stop_gradient else profile)
+        place = self.from_position(table.unsqueeze(-1))  # (E, hidden)
+        hidden = nn.functional.gelu(user.unsqueeze(1) + place)  # (B, E, hidden)
+        return table + torch.tanh(self.output(hidden)).squeeze(-1)  # Eq. (13)

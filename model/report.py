@@ -1,0 +1,218 @@
+"""`psad evaluate`: runs of one dataset beside the reference rows, as tables of model/table.py.
+
+    psad evaluate RUN… --split test
+
+Runs that differ by seed alone become one row. Each run's folder keeps its list-by-list results as
+SPLIT-MODE.npz (model/evaluate.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from data.dataset import Dataset
+from data.splits import NOTES
+from model.config import RunConfig
+from model.evaluate import EvaluationError, Mode, evaluate, evaluate_references, row_name
+from model.fit import ways
+from model.latency import latency
+from model.ranker import Ranker
+from model.table import METRIC, Row, Table, markdown, show, tables
+from model.train import commit, load_run
+
+BASES = ("lambdamart", "click_rate")  # what rows are compared with, the first that is there
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tables and what they were made on."""
+
+    header: dict[str, str]
+    rows: tuple[Row, ...]
+    tables: tuple[Table, ...]
+
+    def markdown(self) -> str:
+        """As it stands in RESULTS.md."""
+        return markdown(self.header, self.tables)
+
+    def show(self, console: Console) -> None:
+        """In a terminal."""
+        show(self.header, self.tables, console)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One trained run."""
+
+    folder: Path
+    ranker: Ranker
+    config: RunConfig
+    metrics: Mapping[str, Any]
+
+
+def evaluate_runs(
+    runs: Sequence[Path | str],
+    split: str = "test",
+    *,
+    mode: Mode | None = None,
+    base: str | None = None,
+    metric: str = METRIC,
+    with_latency: bool = False,
+    tuning: Mapping[str, str] | None = None,
+    console: Console | None = None,
+) -> Report:
+    """Evaluate runs on one split, print the tables, return them.
+
+    `mode` None takes every way a model can rank; one without a generator is judged by its scores.
+    `base` names the row to compare with; `tuning` says, by model, what finding its settings cost.
+    Raises EvaluationError for runs of different datasets.
+    """
+    loaded = [_load(Path(folder)) for folder in runs]
+    dataset = _common_dataset(loaded)
+    rows = [Row(name, (found,)) for name, found in evaluate_references(dataset, split).items()]
+    groups = _by_seed(loaded)
+    for group, suffix in zip(groups, _suffixes(groups), strict=True):
+        for one in _modes(group[0].ranker, mode):
+            row = _row(group, dataset, split, one, suffix)
+            if with_latency:
+                row = replace(row, latency=latency(group[0].ranker, dataset, split, mode=one))
+            rows.append(replace(row, tuning=(tuning or {}).get(group[0].config.model, "")))
+    names = [row.name for row in rows]
+    chosen = base or next(name for name in BASES if name in names)
+    report = Report(describe(dataset, split), tuple(rows), tables(rows, chosen, metric=metric))
+    report.show(console or Console())
+    return report
+
+
+def describe(dataset: Dataset, split: str) -> dict[str, str]:
+    """What a table was made on: data and counts, split, commit, machine, command, date."""
+    info = dataset.info
+    counts, fingerprint = info["counts"][split], dataset.schema.fingerprint()[:12]
+    return {
+        "data": (
+            f"{info['name']} (schema {fingerprint}, seed {info['seed']}), {split}: "
+            f"{counts['lists']:,} lists of {counts['users']:,} users, "
+            f"{counts['candidates']:,} candidates, {counts['positives']:,} positive"
+        ),
+        "split": f"{NOTES[info['split']]} {_later(dataset, split)}",
+        "commit": commit() or "unknown (not in a git checkout)",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _later(dataset: Dataset, split: str) -> str:
+    """How far training reaches into the time of the lists that are judged."""
+    train, judged = (dataset.timestamps(dataset.splits[name]) for name in ("train", split))
+    share = float(np.mean(train > np.median(judged)))
+    return f"{share:.0%} of the train lists are later than the median {split} list."
+
+
+def _processor() -> str:
+    """The processor's own name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _load(folder: Path) -> _Run:
+    ranker, config = load_run(folder)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return _Run(folder, ranker, config, metrics)
+
+
+def _common_dataset(runs: Sequence[_Run]) -> Dataset:
+    """The dataset that all runs were trained on."""
+    if not runs:
+        raise EvaluationError("no run is given; name the folder of at least one.")
+    first, others = runs[0], runs[1:]
+    dataset = Dataset.load(first.config.dataset)
+    for run in (first, *others):
+        if run.config.fingerprint != dataset.schema.fingerprint():
+            raise EvaluationError(
+                f"{run.folder} was trained on {run.config.dataset}, whose schema is not that of "
+                f"{first.config.dataset} as it is now; runs in one table need one dataset."
+            )
+    return dataset
+
+
+def _by_seed(runs: Sequence[_Run]) -> list[tuple[_Run, ...]]:
+    """Runs whose configurations are equal but for the seed, together, in the order given."""
+    groups: dict[str, list[_Run]] = {}
+    for run in runs:
+        key = json.dumps(_settings(run.config), sort_keys=True)
+        groups.setdefault(key, []).append(run)
+    for group in groups.values():
+        seeds = [run.config.training.seed for run in group]
+        if len(set(seeds)) < len(seeds):
+            folders = ", ".join(str(run.folder) for run in group)
+            raise EvaluationError(f"{folders}: a seed is there twice, and would count twice.")
+    return [tuple(group) for group in groups.values()]
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """All that tells two configurations apart, without seed and place."""
+    training = config.training.model_dump(exclude={"seed", "tensorboard"})
+    return {"model": config.model, **config.settings, **training}
+
+
+def _suffixes(groups: Sequence[tuple[_Run, ...]]) -> list[str]:
+    """What tells rows of the same name apart: the preset, or the settings that vary."""
+    configs = [group[0].config for group in groups]
+    names = [row_name(config.model, config.settings, "scorer") for config in configs]
+    suffixes = []
+    for config, name in zip(configs, names, strict=True):
+        same = [one for one, other in zip(configs, names, strict=True) if other == name]
+        if len(same) == 1:
+            suffixes.append("")
+        elif len({one.preset for one in same}) == len(same):
+            suffixes.append(f" ({config.preset})")
+        else:
+            suffixes.append(f" ({_varying(config, same)})")
+    return suffixes
+
+
+def _varying(config: RunConfig, same: Sequence[RunConfig]) -> str:
+    everyone, own = [_settings(one) for one in same], _settings(config)
+    return ", ".join(
+        f"{key}={value}"
+        for key, value in own.items()
+        if any(other.get(key) != value for other in everyone)
+    )
+
+
+def _modes(ranker: Ranker, mode: Mode | None) -> Sequence[Mode]:
+    able: Sequence[Mode] = ways(ranker)
+    return [mode] if mode in able else able
+
+
+def _row(group: Sequence[_Run], dataset: Dataset, split: str, mode: Mode, suffix: str) -> Row:
+    """Evaluate every seed of a group, and keep each result in its run's folder."""
+    evaluations = []
+    for run in group:
+        evaluations.append(evaluate(run.ranker, dataset, split, mode=mode))
+        evaluations[-1].save(run.folder / f"{split}-{mode}.npz")
+    config = group[0].config
+    return Row(
+        row_name(config.model, config.settings, mode) + suffix,
+        tuple(evaluations),
+        parameters=group[0].metrics.get("parameters"),
+        train_seconds=tuple(run.metrics["training"]["seconds"] for run in group),
+    )

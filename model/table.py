@@ -1,0 +1,198 @@
+"""Rows of evaluated rankers as the tables of RESULTS.md, and the same in a terminal.
+
+Three tables: quality (mean ± standard deviation over seeds), the comparison with a base row (paired
+statistics of model/compare.py), and cost. What the table was made on stands above them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from features.errors import PsadError
+from model.compare import LEVEL_MARGIN, RESAMPLES, Comparison, compare, correct, over_seeds
+from model.evaluate import Evaluation
+from model.latency import Latency
+from model.references import NAMES as REFERENCE_NAMES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+METRIC = "ndcg@10"  # what rows are compared by
+CEILINGS = ("oracle",)  # not compared: nothing can be better
+TITLES = {
+    "ndcg@5": "NDCG@5", "ndcg@10": "NDCG@10", "map@5": "MAP@5", "map@10": "MAP@10", "auc": "AUC",
+    "map_paper@5": "paper MAP@5", "map_paper@10": "paper MAP@10",
+}  # fmt: skip
+NOTE = (
+    "Mean ± standard deviation over seeds. *paper MAP* divides by the hits in K, not by "
+    "min(K, positives). AUC of a generator takes −rank as its score."
+)
+
+
+class TableError(PsadError):
+    """Rows that cannot stand in one table."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the tables: a ranker, evaluated once for each seed it was trained with."""
+
+    name: str
+    evaluations: tuple[Evaluation, ...]
+    parameters: int | None = None
+    train_seconds: tuple[float, ...] = ()
+    latency: tuple[Latency, ...] = ()
+    tuning: str = ""  # trials and budget
+
+    def over_seeds(self, metric: str) -> np.ndarray:
+        """Each list's value averaged over seeds (L,)."""
+        return over_seeds([evaluation.values[metric] for evaluation in self.evaluations])
+
+    def mean_and_deviation(self, metric: str) -> tuple[float, float | None]:
+        """Over seeds; no deviation where there is only one."""
+        means = [evaluation.mean(metric) for evaluation in self.evaluations]
+        deviation = float(np.std(means, ddof=1)) if len(means) > 1 else None
+        return float(np.mean(means)), deviation
+
+
+class Table(NamedTuple):
+    """Cells as text; the first column names the row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def compare_rows(
+    rows: Sequence[Row],
+    base: str,
+    *,
+    metric: str = METRIC,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Comparison]:
+    """Every row but the base and the ceilings against the base, Holm-corrected as one family."""
+    by_name = {row.name: row for row in rows}
+    if base not in by_name:
+        raise TableError(f"there is no row {base!r} to compare with; rows: {', '.join(by_name)}.")
+    _same_lists(rows)
+    baseline, users = by_name[base].over_seeds(metric), rows[0].evaluations[0].users
+    others = [row for row in rows if row.name not in (base, *CEILINGS)]
+    found = [
+        compare(row.over_seeds(metric), baseline, users, resamples=resamples, seed=seed)
+        for row in others
+    ]
+    return {row.name: one for row, one in zip(others, correct(found), strict=True)}
+
+
+def tables(rows: Sequence[Row], base: str, *, metric: str = METRIC) -> tuple[Table, ...]:
+    """Quality, comparison with the base, and (where anything is known of it) cost."""
+    made = [_quality(rows), _comparison(compare_rows(rows, base, metric=metric), base, metric)]
+    models = [row for row in rows if row.name not in REFERENCE_NAMES]
+    return (*made, _cost(models)) if models else tuple(made)
+
+
+def markdown(header: Mapping[str, str], made: Sequence[Table]) -> str:
+    """Header and tables as Markdown."""
+    lines = [f"- **{name}**: {value}" for name, value in header.items()]
+    for table in made:
+        rule = ("---", *("---:" for _ in table.columns[1:]))
+        lines += ["", f"### {table.title}", ""]
+        lines += [f"| {' | '.join(cells)} |" for cells in (table.columns, rule, *table.rows)]
+        lines += ["", table.note] if table.note else []
+    return "\n".join(lines) + "\n"
+
+
+def show(header: Mapping[str, str], made: Sequence[Table], console: Console) -> None:
+    """Header and tables in a terminal."""
+    from rich.markup import escape  # only the terminal needs it
+    from rich.table import Table as Drawn
+
+    for name, value in header.items():
+        console.print(f"[bold]{escape(name)}[/bold]  {escape(value)}", highlight=False)
+    for table in made:
+        drawn = Drawn(title=table.title, title_justify="left", caption=table.note.replace("*", ""))
+        for place, column in enumerate(table.columns):
+            drawn.add_column(column, justify="right" if place else "left", no_wrap=not place)
+        for cells in table.rows:
+            drawn.add_row(*map(escape, cells))
+        console.print(drawn)
+
+
+def _quality(rows: Sequence[Row]) -> Table:
+    body = [
+        (row.name, str(len(row.evaluations)), *(_score(row, metric) for metric in TITLES))
+        for row in rows
+    ]
+    return Table("Quality", ("ranker", "seeds", *TITLES.values()), tuple(body), NOTE)
+
+
+def _score(row: Row, metric: str) -> str:
+    mean, deviation = row.mean_and_deviation(metric)
+    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+
+
+def _comparison(found: Mapping[str, Comparison], base: str, metric: str) -> Table:
+    columns = ("ranker", "difference", "95% interval", "p (Holm)", "effect", "verdict")
+    body = [
+        (
+            name,
+            f"{one.difference:+.4f}",
+            f"[{one.low:+.4f}, {one.high:+.4f}]",
+            f"{one.p_value:.2g}" if one.p_value >= 1e-4 else "< 0.0001",
+            f"{one.effect:+.2f}",
+            one.verdict,
+        )
+        for name, one in found.items()
+    ]
+    title = f"{TITLES[metric]} against {base}"
+    return Table(title, columns, tuple(body), _comparison_note(found))
+
+
+def _comparison_note(found: Mapping[str, Comparison]) -> str:
+    some = next(iter(found.values()), None)
+    counts = f"{some.lists:,} lists of {some.users:,} users. " if some else ""
+    return (
+        f"{counts}Lists averaged over seeds, then a paired bootstrap over users ({RESAMPLES:,} "
+        f"resamples) and Wilcoxon's signed-rank test (Pratt), Holm-corrected over {len(found)} "
+        "rows; effect is the matched-pairs rank biserial. Better: the interval lies above 0; "
+        f"level: its lower end is above −{LEVEL_MARGIN}."
+    )
+
+
+def _cost(rows: Sequence[Row]) -> Table:
+    sizes = sorted({one.batch_size for row in rows for one in row.latency})
+    columns = ("ranker", "parameters", "training", "tuning", *(f"batch {size}" for size in sizes))
+    body = [
+        (
+            row.name,
+            "–" if row.parameters is None else f"{row.parameters:,}",
+            f"{np.mean(row.train_seconds):.1f} s" if row.train_seconds else "–",
+            row.tuning or "–",
+            *(_times(row, size) for size in sizes),
+        )
+        for row in rows
+    ]
+    note = "Latency is p50 / p99 in ms of one call of the model, encoding not counted."
+    return Table("Cost", columns, tuple(body), note if sizes else "")
+
+
+def _times(row: Row, size: int) -> str:
+    found = [f"{one.p50:.2f} / {one.p99:.2f}" for one in row.latency if one.batch_size == size]
+    return found[0] if found else "–"
+
+
+def _same_lists(rows: Sequence[Row]) -> None:
+    first = rows[0].evaluations[0]
+    for row in rows:
+        for one in row.evaluations:
+            if one.split != first.split or not np.array_equal(one.lists, first.lists):
+                raise TableError(
+                    f"{row.name} was evaluated on other lists than {rows[0].name}; evaluate both "
+                    "on the same split of the same dataset."
+                )

@@ -1,0 +1,187 @@
+"""`psad train`: one run from configuration to weights, metrics and learning curves.
+
+    psad train datasets/ml_100k runs/psad --model psad --preset robust key=value…
+
+A run folder holds config.toml, schema.json, weights.safetensors, metrics.json, progress.jsonl and
+curves.svg. metrics.json is written last: a run that has it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from data.dataset import Dataset
+from features.errors import PsadError
+from features.schema import FeatureSchema
+from model import registry
+from model.config import ConfigError, RunConfig, Training, configure
+from model.curves import draw_curves
+from model.evaluate import evaluate, evaluate_references
+from model.fit import PROGRESS, ways
+from model.ranker import Ranker
+
+CONFIG, SCHEMA, METRICS = "config.toml", "schema.json", "metrics.json"
+SHOWN = ("ndcg@5", "ndcg@10", "map@5", "map@10", "auc")
+
+
+class RunError(PsadError):
+    """A run folder that cannot be used as asked."""
+
+
+def train(
+    dataset: Path | str,
+    run: Path | str,
+    *,
+    model: str = "psad",
+    preset: str | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    overrides: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Train and judge on the validation lists; returns metrics.json's content.
+
+    Raises RunError where the folder holds another run, ConfigError for unknown settings.
+    """
+    folder, data = Path(run), Dataset.load(Path(dataset))
+    if resume and (folder / CONFIG).exists():
+        config = _resumed(folder, data)
+    else:
+        config = _new(folder, data, model, preset or "robust", seed, overrides or {})
+    if (folder / METRICS).exists():
+        Console().print(f"{folder} is finished; nothing to resume.")
+        return json.loads((folder / METRICS).read_text())
+    torch.manual_seed(config.training.seed)
+    ranker = build(config, data.schema)
+    fitted = ranker.fit(data, folder, training=config.training, resume=resume)
+    ranker.save(folder)
+    metrics = _judge(ranker, data, config) | {"training": fitted, "parameters": parameters(ranker)}
+    if (folder / PROGRESS).exists():
+        draw_curves(
+            folder / PROGRESS, folder / "curves.svg", f"{config.model} on {data.schema.name}"
+        )
+    temporary = folder / f".{METRICS}"
+    temporary.write_text(json.dumps(metrics, indent=1))
+    temporary.replace(folder / METRICS)
+    return metrics
+
+
+def _new(
+    folder: Path, data: Dataset, model: str, preset: str, seed: int, overrides: Mapping[str, str]
+) -> RunConfig:
+    if (folder / CONFIG).exists():
+        raise RunError(
+            f"{folder} holds a run already. Go on with it by --resume, or choose another folder."
+        )
+    settings, training = configure(model, preset, {"seed": str(seed), **overrides})
+    folder.mkdir(parents=True, exist_ok=True)
+    config = RunConfig(
+        model=model,
+        preset=preset,
+        dataset=str(data.folder.resolve()),
+        fingerprint=data.schema.fingerprint(),
+        training=training,
+        settings=settings.model_dump(mode="json"),
+    )
+    data.schema.save(folder / SCHEMA)
+    config.save(folder / CONFIG)
+    return config
+
+
+def _resumed(folder: Path, data: Dataset) -> RunConfig:
+    config = RunConfig.load(folder / CONFIG)
+    if config.fingerprint != data.schema.fingerprint():
+        raise RunError(
+            f"{folder} was started on another dataset ({config.dataset}); resume it with that one."
+        )
+    return config
+
+
+def build(config: RunConfig, schema: FeatureSchema) -> Ranker:
+    """The untrained model of a configuration."""
+    model = registry.find(config.model)
+    ranker: Ranker = model.Ranker(schema, model.Config.model_validate(config.settings))
+    return ranker
+
+
+def load_run(folder: Path | str) -> tuple[Ranker, RunConfig]:
+    """The trained model of a run folder; raises RunError where it is not finished."""
+    folder = Path(folder)
+    if not (folder / METRICS).exists():
+        state = (
+            "has not finished: go on with --resume" if (folder / CONFIG).exists() else "is no run"
+        )
+        raise RunError(f"{folder} {state}.")
+    config = RunConfig.load(folder / CONFIG)
+    schema = FeatureSchema.load(folder / SCHEMA)
+    if config.fingerprint != schema.fingerprint():
+        raise ConfigError(f"{folder}: {SCHEMA} is not the schema that the run was trained with.")
+    ranker = build(config, schema)
+    ranker.load(folder)
+    if isinstance(ranker, torch.nn.Module):
+        ranker.eval()
+    return ranker, config
+
+
+def _judge(ranker: Ranker, data: Dataset, config: RunConfig) -> dict[str, Any]:
+    """Validation figures of the model and the reference rows, printed as a table."""
+    rows: dict[str, dict[str, float]] = {}
+    for mode in ways(ranker):
+        name = _row_name(config, mode)
+        rows[name] = evaluate(ranker, data, "valid", mode=mode).means()
+    rows |= {name: found.means() for name, found in evaluate_references(data, "valid").items()}
+    table = Table(title=f"{data.schema.name}, {len(data.splits['valid'])} validation lists")
+    table.add_column("")
+    for metric in SHOWN:
+        table.add_column(metric.upper(), justify="right")
+    for name, means in rows.items():
+        table.add_row(name, *(f"{means[metric]:.4f}" for metric in SHOWN))
+    Console().print(table)
+    return {
+        "valid": rows,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+    }
+
+
+def _row_name(config: RunConfig, mode: str) -> str:
+    if config.model != "psad":
+        return config.model
+    alone = not (config.settings["student"] and config.settings["teacher"])
+    if mode == "scorer":
+        return "psad-s (alone)" if alone else "psad-s"
+    return "psad-g" if alone else "psad-s/generator"
+
+
+def parameters(ranker: Ranker) -> int:
+    """Numbers that training sets; 0 for models without a gradient."""
+    if not isinstance(ranker, torch.nn.Module):
+        return 0
+    return sum(parameter.numel() for parameter in ranker.parameters())
+
+
+def commit() -> str | None:
+    """The commit of this code, with "+" where files were changed since; None outside git."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip()
+
+
+__all__ = ["Training", "build", "commit", "load_run", "train"]

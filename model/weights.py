@@ -1,0 +1,36 @@
+"""Weights on disk: safetensors, which hold numbers and nothing that runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from features.errors import PsadError
+
+WEIGHTS = "weights.safetensors"
+
+
+class WeightsError(PsadError):
+    """Weights that are missing or made for another model."""
+
+
+def save_weights(module: nn.Module, folder: Path) -> None:
+    """Write weights.safetensors, whole or not at all."""
+    temporary = folder / f".{WEIGHTS}"
+    state: dict[str, Tensor] = {
+        k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()
+    }
+    save_file(state, temporary)
+    temporary.replace(folder / WEIGHTS)
+
+
+def load_weights(module: nn.Module, folder: Path) -> None:
+    """Read them back; raises WeightsError naming the file where they do not fit."""
+    path = folder / WEIGHTS
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{path} does not hold this model's weights: {error}") from error
