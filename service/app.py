@@ -1,0 +1,146 @@
+"""The application: `uvicorn --factory service.app:create_app`, or `python -m service`.
+
+Nothing happens at import: `create_app(settings)` builds everything and passes it on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import docs, logs
+from service.boundary import RERANK_PATHS, Boundary
+from service.engine import check_runtime
+from service.errors import ApiError, error_response
+from service.info import describe, package_version
+from service.lag import LoopLag
+from service.metrics import Metrics
+from service.models import Models
+from service.rerank import Reranker
+from service.schemas import Info, State
+from service.settings import Settings
+from service.worker import Worker
+
+
+class Service:
+    """The parts of one service, for whoever has the application in hand (`app.state.service`)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics(CollectorRegistry(), settings.deadline_ms / 1_000.0)
+        self.lag = LoopLag()
+        self.models = Models(settings, self.metrics)
+        self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
+        self.reranker = Reranker(settings, self.models, self.worker, self.metrics)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests get scores. The place of draining: it will say no here."""
+        return self.models.current is not None and self.worker.alive
+
+    async def load(self) -> None:
+        """Load the model and take its time from the warm-up."""
+        await self.models.load()
+        if self.models.current is not None:
+            self.worker.learn(self.models.current.seconds)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Everything that runs beside requests. Raises StartRefused where it must not start."""
+        await asyncio.to_thread(check_runtime, self.settings.device)
+        self.worker.start()
+        self.lag.start()
+        logs.event("starting", bundle=self.settings.bundle.name, device=self.settings.device)
+        loading = asyncio.create_task(self.load())
+        if self.settings.device != "cpu":
+            await loading  # a device that is not there must stop the start, not turn up later
+        try:
+            yield
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            self.lag.stop()
+            self.worker.stop()
+            logs.event("stopped")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; settings from the environment where none are given."""
+    settings = Settings.from_env() if settings is None else settings
+    logs.set_up()
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    app = FastAPI(
+        title="psad reranking", version=package_version(), lifespan=lifespan,
+        description="Puts a list of candidates in a better order, within a deadline.",
+        redirect_slashes=False,
+    )  # fmt: skip
+    app.state.service = service
+    app.add_middleware(Boundary, settings=settings, metrics=service.metrics, lag=service.lag)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    _add_routes(app, service)
+    docs.document(app)
+    return app
+
+
+def _add_routes(app: FastAPI, service: Service) -> None:
+    for path in RERANK_PATHS:
+        app.add_api_route(
+            path, service.reranker.answer, methods=["POST"], response_model=None,
+            summary="Rerank candidates", operation_id=path.strip("/").replace("/", "_"),
+            responses=docs.RERANK_RESPONSES, openapi_extra=docs.RERANK_REQUEST,
+        )  # fmt: skip
+
+    async def live() -> State:
+        """The event loop turns."""
+        return State(status="alive")
+
+    async def ready() -> State:
+        """The model is loaded and proved."""
+        if not service.ready:
+            raise ApiError(503, "not_ready", f"the model is {service.models.state}")
+        return State(status="ready")
+
+    async def metrics() -> Response:
+        """All metrics in Prometheus' text format."""
+        return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+    async def info() -> Info:
+        """Model, schema, limits, providers."""
+        return describe(service.settings, service.models)
+
+    for path in ("/livez", "/v2/health/live"):
+        app.add_api_route(path, live)
+    for path in ("/readyz", "/v2/health/ready", "/health"):
+        app.add_api_route(path, ready, responses=docs.NOT_READY)
+    app.add_api_route("/metrics", metrics, response_class=Response)
+    app.add_api_route("/info", info, responses=docs.KEYED)
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(error, request.scope["visit"].request_id)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """What the router refuses: an unknown path, a wrong method."""
+    assert isinstance(error, HTTPException)
+    kinds = {404: "not_found", 405: "method_not_allowed"}
+    kind = kinds.get(error.status_code, "http_error")
+    said = ApiError(error.status_code, kind, str(error.detail).lower())
+    response = error_response(said, request.scope["visit"].request_id)
+    response.headers.update(error.headers or {})
+    return response

@@ -1,0 +1,62 @@
+"""The OpenAPI document: what FastAPI finds in the routes, and the request that it cannot see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.schemas import ErrorResponse, RerankRequest, RerankResponse
+
+_TEMPLATE = "#/components/schemas/{model}"
+_ERRORS = {
+    400: "The body is not JSON.",
+    401: "A key is needed.",
+    413: "The body is over the limit.",
+    422: "The body is not a request that can be served; `param` names the place.",
+    429: "Overload, where `on_failure` is `error`. Retry-After says when to come back.",
+    503: "No model or no usable scores, where `on_failure` is `error`.",
+    504: "No scores within the deadline, where `on_failure` is `error`.",
+}
+RERANK_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": RerankResponse,
+        "headers": {
+            "X-Request-ID": {"schema": {"type": "string"}},
+            "X-Rerank-Fallback": {
+                "description": "The reason, where the order is the incoming one.",
+                "schema": {"type": "string"},
+            },
+        },
+    },
+    **{status: {"model": ErrorResponse, "description": text} for status, text in _ERRORS.items()},
+}
+KEYED: dict[int | str, dict[str, Any]] = {401: RERANK_RESPONSES[401]}
+NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {"model": ErrorResponse, "description": "Not ready to serve."}
+}
+RERANK_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": _TEMPLATE.format(model="RerankRequest")}}
+        },
+    }
+}
+
+
+def document(app: FastAPI) -> None:
+    """Make `app.openapi()` describe the request too."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, routes=app.routes,
+                                 description=app.description)  # fmt: skip
+            request = RerankRequest.model_json_schema(ref_template=_TEMPLATE)
+            parts = {**request.pop("$defs", {}), "RerankRequest": request}
+            schema.setdefault("components", {}).setdefault("schemas", {}).update(parts)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

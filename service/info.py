@@ -1,0 +1,67 @@
+"""GET /info: what serves here, without paths, keys or anything of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata
+
+from features.schema import Feature
+from service.engine import Engine
+from service.models import Models
+from service.schemas import FeatureInfo, Info, LimitsInfo, ModelName, SchemaInfo
+from service.settings import Settings
+
+
+def describe(settings: Settings, models: Models) -> Info:
+    """The answer of /info for the model that is current now."""
+    engine = models.current.engine if models.current else None
+    modes = ["scorer", "generator"] if engine and engine.has_generator else ["scorer"]
+    return Info(
+        state=models.state,
+        reason=models.reason,
+        model=ModelName(name=engine.name, version=engine.version) if engine else None,
+        schema=_schema(engine) if engine else None,
+        modes=modes,
+        providers=list(engine.providers) if engine else [],
+        limits=_limits(settings),
+        versions={"psad": package_version(), "onnxruntime": package_version("onnxruntime")},
+    )
+
+
+def package_version(name: str = "psad") -> str:
+    """The installed version of a distribution, "unknown" where it is not installed as one."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _limits(settings: Settings) -> LimitsInfo:
+    return LimitsInfo(
+        body_bytes=settings.max_body_bytes,
+        candidates=settings.max_candidates,
+        history=settings.max_history,
+        inflight=settings.max_inflight,
+        queue=settings.max_queue,
+        deadline_ms=settings.deadline_ms,
+    )
+
+
+def _schema(engine: Engine) -> SchemaInfo:
+    schema = engine.schema
+    return SchemaInfo(
+        name=schema.name,
+        fingerprint=schema.fingerprint(),
+        user=_features(schema.user),
+        item=_features(schema.item),
+        context=_features(schema.context),
+        derived=_features(schema.derived),
+        max_history=schema.max_history,
+        max_candidates=schema.max_candidates,
+        list_size=schema.list_size,
+        items=len(engine.bundle.catalogue),
+    )
+
+
+def _features(features: Sequence[Feature]) -> list[FeatureInfo]:
+    return [FeatureInfo(name=f.name, kind=f.kind) for f in features]

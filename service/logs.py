@@ -1,0 +1,48 @@
+"""One line of JSON an event, on standard error; never anything about a user or an item."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+from pydantic_core import to_json
+
+LOGGER = logging.getLogger("psad.service")
+_QUIET_SECONDS = 1.0
+
+
+def set_up() -> None:
+    """Write events to standard error, once, unless whoever runs us has set a handler."""
+    if not LOGGER.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        LOGGER.addHandler(handler)
+        LOGGER.setLevel(logging.INFO)
+        LOGGER.propagate = False
+
+
+def event(name: str, /, level: int = logging.INFO, **fields: Any) -> None:
+    """Log `{"time", "level", "event", ...fields}`."""
+    if LOGGER.isEnabledFor(level):
+        head = {"time": round(time.time(), 3), "level": logging.getLevelName(level).lower()}
+        LOGGER.log(level, to_json({**head, "event": name, **fields}, fallback=str).decode())
+
+
+class Seldom:
+    """At most one event a second of each kind, with how many were left out in between."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def event(self, name: str, kind: str, **fields: Any) -> None:
+        """Log, or count for the next time."""
+        now = time.monotonic()
+        if now < self._next.get(kind, 0.0):
+            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+            return
+        self._next[kind] = now + _QUIET_SECONDS
+        left_out = self._left_out.pop(kind, 0)
+        event(name, logging.WARNING, reason=kind, left_out=left_out, **fields)

@@ -1,0 +1,106 @@
+"""Every metric of the service, on the registry it is given. Base units, no user or item labels.
+
+Label sets exist from the start, so that a rate over a reason that has not occurred is 0 and not
+absent. One worker a process: several under one port would need `prometheus_client.multiprocess`,
+whose place is `render`; the gauges carry their `multiprocess_mode` already.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from features.encode import OTHER
+from service.errors import REASONS, Reason
+
+STAGES: Final = ("decode", "queue", "encode", "score", "order")
+STATUSES: Final = (200, 400, 401, 404, 405, 413, 422, 429, 500, 503, 504)
+SHED: Final = ("inflight", "queue", "deadline")
+RELOADS: Final = ("success", "failure")
+
+_SECONDS: Final = (
+    0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02,
+    0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0,
+)  # fmt: skip
+_LENGTHS: Final = (0, 1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000)
+_TAU: Final = tuple(step / 10 for step in range(-10, 11))
+_SCORES: Final = tuple(step / 20 for step in range(21))
+
+
+class Metrics:
+    """All metrics. `objective` seconds is the latency objective: an edge of the histograms."""
+
+    def __init__(self, registry: CollectorRegistry, objective: float = 0.05) -> None:
+        self.registry = registry
+        seconds = sorted({*_SECONDS, objective})
+        counter, histogram, gauge = self._counter, self._histogram, self._gauge
+        self.requests = counter("requests", "Answers of /rerank by HTTP status", "status")
+        self.seconds = histogram("request_duration_seconds", "From arrival to answer", seconds)
+        self.stage = histogram("stage_duration_seconds", "By stage", seconds, "stage")
+        self.candidates = histogram("candidates", "Candidates a request", _LENGTHS)
+        self.history = histogram("history_length", "History items a request", _LENGTHS)
+        self.fallback = counter("fallback", "Answers without scores, by reason", "reason")
+        self.shed = counter("shed", "Requests that were not given to the model", "reason")
+        self.inflight = gauge("inflight_requests", "Requests being worked on", "livesum")
+        self.model_info = gauge("model_info", "1 for the version served", "livemax",
+                                "name", "version")  # fmt: skip
+        self.loaded = gauge("model_load_timestamp_seconds", "When it was loaded", "livemax")
+        self.reload = counter("model_reload", "Loads of a bundle, by result", "result")
+        self.nonfinite = counter("nonfinite_scores", "Scores that were not finite")
+        self.unknown_items = counter("unknown_items", "Items that the catalogue does not hold")
+        self.unknown_features = counter("unknown_features", "Features given in vain", "feature")
+        self.history_cut = counter("history_cut", "History items beyond the trained length")
+        self.late = counter("late", "Scores returned after their deadline")
+        self.tau = histogram("order_kendall_tau", "Agreement with the incoming order", _TAU)
+        self.score = histogram("score", "Scores of the items returned", _SCORES)
+        self.shadow_tau = histogram("shadow_kendall_tau", "Agreement with the shadow", _TAU)
+        self._preset()
+
+    def _preset(self) -> None:
+        for status in STATUSES:
+            self.requests.labels(str(status))
+        for stage in STAGES:
+            self.stage.labels(stage)
+        for reason in REASONS:
+            self.fallback.labels(reason)
+        for cause in SHED:
+            self.shed.labels(cause)
+        for result in RELOADS:
+            self.reload.labels(result)
+        self.unknown_features.labels(OTHER)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"rerank_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, mode: str, *labels: str) -> Gauge:
+        return Gauge(f"rerank_{name}", text, labels, registry=self.registry,
+                     multiprocess_mode=mode)  # type: ignore[arg-type]  # fmt: skip
+
+    def _histogram(self, name: str, text: str, edges: Iterable[float], *labels: str) -> Histogram:
+        return Histogram(
+            f"rerank_{name}", text, labels, registry=self.registry, buckets=tuple(edges)
+        )
+
+    def answered(self, status: int, seconds: float) -> None:
+        """One answer of /rerank; an unforeseen status is counted as 500."""
+        self.requests.labels(str(status if status in STATUSES else 500)).inc()
+        self.seconds.observe(seconds)
+
+    def fell_back(self, reason: Reason) -> None:
+        """One answer without scores."""
+        self.fallback.labels(reason).inc()
+
+    def serving(self, name: str, version: str, features: Iterable[str]) -> None:
+        """A version took over; its schema's names become the only labels of unknown features."""
+        self.model_info.clear()
+        self.model_info.labels(name, version).set(1)
+        self.loaded.set(time.time())
+        for feature in features:
+            self.unknown_features.labels(feature)
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)

@@ -1,0 +1,153 @@
+"""POST /rerank: the way of one request through the four verbs, or to its fallback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from features.errors import ValueRefused
+from service import logs
+from service.body import read_body
+from service.decode import Asked
+from service.engine import NonFinite, Scored, sigmoid
+from service.errors import ApiError, Fallback, Reason, failure
+from service.metrics import Metrics
+from service.models import Model, Models
+from service.settings import Settings
+from service.visit import Visit
+from service.worker import Shed, Worker
+
+DEFAULT_LENGTH = 10  # of the answer while no model says how long a shown list is
+
+Results = Sequence[dict[str, Any]]
+
+
+class Reranker:
+    """Answers requests with whatever model is current."""
+
+    def __init__(
+        self, settings: Settings, models: Models, worker: Worker, metrics: Metrics
+    ) -> None:
+        self._settings, self._models = settings, models
+        self._worker, self._metrics = worker, metrics
+        self._seldom = logs.Seldom()
+        self._inside = 0
+
+    async def answer(self, request: Request) -> Response:
+        """The response; raises ApiError for what is answered by an error."""
+        visit: Visit = request.scope["visit"]
+        self._inside += 1
+        try:
+            return await self._answer(request, visit)
+        finally:
+            self._inside -= 1
+
+    async def _answer(self, request: Request, visit: Visit) -> Response:
+        overloaded = self._inside > self._settings.max_inflight
+        if overloaded and self._settings.on_failure == "error":
+            self._metrics.shed.labels("inflight").inc()
+            raise failure("overload")  # not even decoded
+        body = await read_body(request, self._settings.max_body_bytes)
+        model = self._models.current
+        asked = self._decode(body, model, visit)
+        try:
+            if overloaded:
+                raise Shed("inflight")
+            results = await self._results(asked, model, visit)
+        except ValueRefused as error:
+            raise ApiError(422, "invalid", error.message, error.param) from None
+        except Exception as fault:  # the boundary: past decoding, no fault may break the page
+            return self._fall_back(fault, asked, model, visit)
+        return _response(visit, model, results, None)
+
+    def _decode(self, body: bytes, model: Model | None, visit: Visit) -> Asked:
+        begun = perf_counter()
+        decoder = self._models.bare if model is None else model.decoder
+        asked = decoder.decode(body)
+        visit.stages["decode"] = perf_counter() - begun
+        visit.request_id = asked.request_id or visit.request_id
+        visit.candidates, visit.history = len(asked.ids), len(asked.raw.history.ids)
+        visit.unknown_features = asked.unknown_features
+        if model and asked.mode == "generator" and not model.engine.has_generator:
+            message = 'this bundle serves no generator; leave mode out, or say "scorer"'
+            raise ApiError(422, "no_generator", message, "mode")
+        return asked
+
+    async def _results(self, asked: Asked, model: Model | None, visit: Visit) -> Results:
+        if len(asked.ids) < 2:  # nothing to put in order
+            return _incoming(asked, model)
+        if model is None:
+            raise Fallback("no_model")
+        deadline = visit.deadline(asked.deadline_ms or self._settings.deadline_ms)
+        done = await self._worker.run(partial(model.engine.rerank, asked.raw), deadline)
+        scored: Scored = done.value
+        visit.late = perf_counter() > deadline
+        return _ordered(asked, model, scored, done.queued, visit)
+
+    def _fall_back(
+        self, fault: Exception, asked: Asked, model: Model | None, visit: Visit
+    ) -> Response:
+        reason: Reason = fault.reason if isinstance(fault, Fallback) else "model_error"
+        if isinstance(fault, NonFinite):
+            self._metrics.nonfinite.inc(fault.count)
+        if isinstance(fault, Shed):
+            self._metrics.shed.labels(fault.cause).inc()
+        kind = None if isinstance(fault, Fallback) else type(fault).__name__
+        self._seldom.event("fallback", reason, request_id=visit.request_id, fault=kind)
+        if (asked.on_failure or self._settings.on_failure) == "error":
+            raise failure(reason)
+        visit.fallback = reason
+        return _response(visit, model, _incoming(asked, model), reason)
+
+
+def _length(asked: Asked, model: Model | None) -> int:
+    usual = model.engine.schema.list_size if model else DEFAULT_LENGTH
+    return min(asked.top_k or usual, len(asked.ids))
+
+
+def _incoming(asked: Asked, model: Model | None) -> Results:
+    return [
+        {"id": item, "index": place, "rank": place + 1, "score": None}
+        for place, item in enumerate(asked.ids[: _length(asked, model)])
+    ]
+
+
+def _ordered(asked: Asked, model: Model, scored: Scored, queued: float, visit: Visit) -> Results:
+    begun = perf_counter()
+    places = scored.order[: _length(asked, model)]
+    scores = sigmoid(scored.logits[places]).tolist()
+    results = [
+        {"id": asked.ids[place], "index": place, "rank": rank, "score": score}
+        for rank, (place, score) in enumerate(zip(places.tolist(), scores, strict=True), 1)
+    ]
+    ordering = scored.ordering + perf_counter() - begun
+    visit.stages |= {
+        "queue": queued, "encode": scored.encode, "score": scored.score, "order": ordering,
+    }  # fmt: skip
+    visit.unknown_items, visit.history_cut = scored.counts.unknown_items, scored.counts.history_cut
+    visit.order, visit.scores = scored.order, scores
+    return results
+
+
+_STAGES = dict.fromkeys(("decode", "queue", "encode", "score", "order"), 0.0)
+
+
+def _response(
+    visit: Visit, model: Model | None, results: Results, fallback: Reason | None
+) -> Response:
+    engine = model.engine if model else None
+    content = to_json({
+        "request_id": visit.request_id,
+        "model": {"name": engine.name, "version": engine.version} if engine else None,
+        "results": results,
+        "fallback": fallback,
+        "timings_ms": {**_STAGES, **visit.timings_ms()},
+    })  # fmt: skip
+    headers = {"X-Rerank-Fallback": fallback} if fallback else None
+    return Response(content, headers=headers, media_type="application/json")

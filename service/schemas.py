@@ -1,0 +1,180 @@
+"""The API as documentation shows it: requests, responses, errors.
+
+Requests are decoded by grammar.py and decode.py, responses written as plain dicts; these models
+describe both, and tests hold them to it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.errors import Reason
+
+Scalar = str | int | float | bool
+Value = Scalar | None | list[Scalar | None]
+Id = Annotated[str, Field(min_length=1, max_length=256)] | int
+
+
+class _Described(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class User(_Described):
+    """Who the list is for. An unknown user is served all the same."""
+
+    id: Id | None = None
+    features: dict[str, Value] | None = None
+
+
+class HistoryItem(_Described):
+    """An item the user acted on, with features that override the catalogue's."""
+
+    id: Id
+    features: dict[str, Value] | None = None
+
+
+class Candidate(_Described):
+    """An item to be ranked, with features that override the catalogue's."""
+
+    id: Id
+    score: float | None = Field(None, description="the earlier stage's score")
+    features: dict[str, Value] | None = None
+
+
+class Columns(_Described):
+    """Candidates column by column, cheaper to parse: one value an id in every column."""
+
+    id: list[Id]
+    score: list[float | None] | None = None
+    features: dict[str, list[Value]] | None = None
+
+
+class RerankRequest(_Described):
+    """A list to be put in a better order. All but `candidates` may be absent."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "user": {"id": "42", "features": {"age": 24, "gender": "M"}},
+                "history": ["50", "172"],
+                "candidates": ["258", {"id": "300", "score": 0.71}, "127"],
+                "top_k": 10,
+            }
+        },
+    )
+
+    request_id: str | None = Field(None, pattern=r"^[!-~]{1,128}$", description="echoed")
+    user: User | None = None
+    history: list[Id | HistoryItem] | None = Field(None, description="newest first")
+    candidates: list[Id | Candidate] | Columns = Field(description="in incoming order")
+    top_k: int | None = Field(None, ge=1, description="the bundle's list length where absent")
+    deadline_ms: float | None = Field(None, gt=0, le=60_000, description="counted from arrival")
+    mode: Literal["scorer", "generator"] | None = None
+    on_failure: Literal["incoming", "error"] | None = None
+
+
+class Result(BaseModel):
+    """One item of the answer."""
+
+    id: str
+    index: int = Field(description="place in the request, from 0")
+    rank: int = Field(description="place in the answer, from 1")
+    score: float | None = Field(description="0..1; null where the model did not score")
+
+
+class ModelName(BaseModel):
+    """The version that answered."""
+
+    name: str
+    version: str
+
+
+class Timings(BaseModel):
+    """Milliseconds by stage."""
+
+    decode: float
+    queue: float
+    encode: float
+    score: float
+    order: float
+    total: float
+
+
+class RerankResponse(BaseModel):
+    """The list in its new order, or in its incoming one with `fallback` set."""
+
+    request_id: str
+    model: ModelName | None
+    results: list[Result]
+    fallback: Reason | None
+    timings_ms: Timings
+
+
+class ErrorFields(BaseModel):
+    """What was wrong, and where."""
+
+    type: str
+    message: str
+    param: str | None = Field(description="the place in the body: candidates[3].features.price")
+    request_id: str | None
+
+
+class ErrorResponse(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorFields
+
+
+class State(BaseModel):
+    """Answer of a probe."""
+
+    status: str
+
+
+class FeatureInfo(BaseModel):
+    """A feature that requests may give."""
+
+    name: str
+    kind: Literal["categorical", "bag", "numeric"]
+
+
+class SchemaInfo(BaseModel):
+    """What the model reads."""
+
+    name: str
+    fingerprint: str
+    user: list[FeatureInfo]
+    item: list[FeatureInfo]
+    context: list[FeatureInfo]
+    derived: list[FeatureInfo]
+    max_history: int
+    max_candidates: int
+    list_size: int
+    items: int = Field(description="items in the catalogue")
+
+
+class LimitsInfo(BaseModel):
+    """What requests are held to."""
+
+    body_bytes: int
+    candidates: int
+    history: int
+    inflight: int
+    queue: int
+    deadline_ms: float
+
+
+class Info(BaseModel):
+    """What serves here."""
+
+    state: Literal["loading", "ready", "failed"]
+    reason: str | None = Field(description="why loading failed")
+    model: ModelName | None
+    schema_: SchemaInfo | None = Field(alias="schema")
+    modes: list[str]
+    providers: list[str]
+    limits: LimitsInfo
+    versions: dict[str, str] = Field(description="of this program and its runtime")

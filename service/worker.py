@@ -1,0 +1,187 @@
+"""One dedicated thread that scores, behind a bounded queue, with a deadline for every job.
+
+A job that cannot make its deadline is not begun; one that is under way is waited for a little
+longer and its late result still used. What is promised is judged on the event loop, never by the
+thread: a model that hangs holds its thread, not the callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any, Final
+
+from service.errors import Fallback
+
+_WEIGHT: Final = 0.2  # of the newest time in the moving average
+_JUMP: Final = 4.0  # one time counts at most as this many averages: a hiccup is not a trend
+_PROBE_SECONDS: Final = 0.1  # between trial runs while the average says that nothing can make it
+
+
+class Shed(Fallback):
+    """Not given to the model; `cause` says by which bound: inflight, queue or deadline."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("deadline" if cause == "deadline" else "overload")
+        self.cause = cause
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    work: Callable[[], Any]
+    deadline: float  # perf_counter seconds
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    probe: bool = False  # run to learn how long it takes; nobody waits
+    queued_at: float = field(default_factory=perf_counter)
+    begun_at: float = 0.0
+    abandoned: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a job gave, and the seconds it waited for its turn."""
+
+    value: Any
+    queued: float
+
+
+class Worker:
+    """Runs jobs one at a time. `limit` jobs may wait; `late` seconds a late one is waited for."""
+
+    def __init__(self, limit: int, late: float) -> None:
+        self._limit, self._late = limit, late
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._busy_since: float | None = None
+        self._probe_at = 0.0
+        self._thread: threading.Thread | None = None
+        self.average = 0.0  # seconds a job takes, of late
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._loop, name="scorer", daemon=True)
+        self._thread.start()
+
+    def stop(self, seconds: float = 1.0) -> None:
+        """Let the thread finish what is queued and end; give up waiting after `seconds`."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(seconds)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in the queue, those that nobody waits for any more included."""
+        return self._waiting
+
+    async def run(self, work: Callable[[], Any], deadline: float) -> Done:
+        """Run `work` on the thread. Raises Shed, or whatever `work` raises."""
+        loop = asyncio.get_running_loop()
+        job = _Job(work, deadline, loop, loop.create_future())
+        self._admit(job)
+        job.timer = loop.call_later(max(0.0, deadline - perf_counter()), self._expire, job)
+        try:
+            value = await job.future
+        finally:
+            job.abandoned = True  # also where the caller was cancelled
+            job.timer.cancel()
+        return Done(value, job.begun_at - job.queued_at)
+
+    def _admit(self, job: _Job) -> None:
+        now = perf_counter()
+        with self._lock:
+            if self._waiting >= self._limit:
+                raise Shed("queue")
+            if now + self._expected(now) <= job.deadline:
+                self._enqueue(job)
+                return
+            probing = not self._waiting and self._busy_since is None and now >= self._probe_at
+            if probing:
+                self._probe_at = now + _PROBE_SECONDS
+                self._enqueue(_Job(job.work, job.deadline, job.loop, job.future, probe=True))
+        raise Shed("deadline")
+
+    def _enqueue(self, job: _Job) -> None:
+        self._waiting += 1
+        self._queue.put(job)
+
+    def _expected(self, now: float) -> float:
+        """Seconds until a job queued now would end."""
+        ahead = self._waiting * self.average
+        if self._busy_since is not None:
+            running = now - self._busy_since
+            # one that runs longer than the average is expected to take as long again
+            ahead += self.average - running if running < self.average else running
+        return ahead + self.average
+
+    def _expire(self, job: _Job) -> None:
+        """At the deadline: give up what has not begun, wait a little for what has."""
+        with self._lock:
+            begun = job.begun_at > 0.0
+            job.abandoned = not begun
+        if begun:
+            job.timer = job.loop.call_later(self._late, _settle, job, Fallback("deadline"))
+        else:
+            _settle(job, Shed("deadline"))
+
+    def _loop(self) -> None:
+        while (job := self._queue.get()) is not None:
+            self._serve(job)
+
+    def _serve(self, job: _Job) -> None:
+        now = perf_counter()
+        with self._lock:
+            self._waiting -= 1
+            if job.abandoned:
+                return
+            if not job.probe and now + self.average > job.deadline:
+                job.abandoned = True
+                _deliver(job, Shed("deadline"))
+                return
+            job.begun_at = self._busy_since = now
+        outcome: Any
+        try:
+            outcome = job.work()
+        except Exception as error:  # the boundary: any fault of the model becomes a fallback
+            outcome = error
+        self._finished(perf_counter() - now)
+        if not job.probe:
+            _deliver(job, outcome)
+
+    def _finished(self, seconds: float) -> None:
+        with self._lock:
+            self._busy_since = None
+        self.learn(seconds)
+
+    def learn(self, seconds: float) -> None:
+        """Move the average; the first time counts in full."""
+        if self.average:
+            seconds = min(seconds, _JUMP * self.average + 0.001)
+            seconds = _WEIGHT * seconds + (1 - _WEIGHT) * self.average
+        self.average = seconds
+
+
+def _deliver(job: _Job, outcome: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop closed meanwhile: nobody is left to tell
+        job.loop.call_soon_threadsafe(_settle, job, outcome)
+
+
+def _settle(job: _Job, outcome: Any) -> None:
+    if job.future.done():
+        return
+    if isinstance(outcome, BaseException):
+        job.future.set_exception(outcome)
+    else:
+        job.future.set_result(outcome)

@@ -1,0 +1,129 @@
+"""A real process on a real port: start, serve, stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+Start = Callable[..., tuple[subprocess.Popen[str], str]]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture
+def start(bundle: Path) -> Iterator[Start]:
+    """Start `python words…` with RERANK_* set; the process and its address."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(*words: str, **variables: str) -> tuple[subprocess.Popen[str], str]:
+        port = str(free_port())
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("RERANK_")}
+        environ |= {"RERANK_BUNDLE": str(bundle), "RERANK_PORT": port, **variables}
+        process = subprocess.Popen(
+            [sys.executable, "-m", *(word.replace("PORT", port) for word in words)],
+            env=environ, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        processes.append(process)
+        return process, f"http://127.0.0.1:{port}"
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def until_ready(client: httpx.Client) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            if client.get("/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("the service was not ready in time")
+
+
+COMMANDS = {
+    "module": ("service",),
+    "factory": ("uvicorn", "--factory", "service.app:create_app", "--port", "PORT"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_process_starts_serves_and_stops_on_sigterm(start: Start, command: str) -> None:
+    process, url = start(*COMMANDS[command])
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        until_ready(client)
+        answer = client.post("/rerank", json={"candidates": ["100", "109"]})
+        assert [one["id"] for one in answer.json()["results"]] == ["109", "100"]
+        assert client.post("/rerank", content=b"\xff").status_code == 400
+        assert client.post("/rerank", content=b" " * 1_000_001).status_code == 413
+        assert 'rerank_requests_total{status="200"} 1.0' in client.get("/metrics").text
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, lines = process.communicate(timeout=10)
+    assert time.monotonic() - begun < 5
+    events = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+    assert [one["event"] for one in events] == ["starting", "model_loaded", "stopped"]
+
+
+def test_clients_with_one_connection_each_wait_no_longer_than_they_said(start: Start) -> None:
+    process, url = start("service")
+    waits: list[float] = []
+
+    async def main() -> None:
+        import asyncio
+
+        limits = httpx.Limits(max_connections=64)
+        async with httpx.AsyncClient(base_url=url, trust_env=False, limits=limits) as client:
+            body: dict[str, Any] = {"candidates": list(range(100, 140)), "deadline_ms": 200}
+
+            async def caller() -> None:
+                for _ in range(5):
+                    begun = time.perf_counter()
+                    response = await client.post("/rerank", json=body)
+                    waits.append(time.perf_counter() - begun)
+                    assert response.status_code == 200
+
+            await asyncio.gather(*(caller() for _ in range(16)))
+
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        until_ready(client)
+    import asyncio
+
+    asyncio.run(main())
+    assert sorted(waits)[len(waits) // 2] < 0.4
+    assert process.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"RERANK_PRT": "1"}, "RERANK_PORT"),
+        ({"RERANK_DEADLINE_MS": "soon"}, "RERANK_DEADLINE_MS"),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_one_sentence(
+    start: Start, variables: dict[str, str], said: str
+) -> None:
+    process, _ = start("service", **variables)
+    _, text = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert said in text
+    assert "Traceback" not in text

@@ -1,0 +1,116 @@
+"""The scoring thread: bounds, deadlines, and what the moving average may do."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from service.worker import Shed, Worker
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    worker = Worker(limit=4, late=0.02)
+    worker.start()
+    yield worker
+    worker.stop()
+
+
+def run(worker: Worker, work: Any, seconds: float = 2.0) -> Any:
+    return asyncio.run(worker.run(work, perf_counter() + seconds))
+
+
+def test_work_runs_on_the_one_thread(worker: Worker) -> None:
+    names = {run(worker, lambda: threading.current_thread().name).value for _ in range(3)}
+    assert names == {"scorer"}
+
+
+def test_a_fault_reaches_the_caller_and_the_thread_goes_on(worker: Worker) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(worker, fail)
+    assert run(worker, lambda: 5).value == 5
+    assert worker.alive
+
+
+def test_what_cannot_make_it_is_never_begun(worker: Worker) -> None:
+    worker.average, worker._probe_at = 1.0, perf_counter() + 60
+    begun = []
+    with pytest.raises(Shed, match="deadline"):
+        run(worker, lambda: begun.append(1), 0.5)
+    assert run(worker, lambda: 7, 1.5).value == 7
+    assert not begun
+
+
+def test_a_deadline_that_passed_on_the_way_is_not_begun(worker: Worker) -> None:
+    begun = []
+    with pytest.raises(Shed, match="deadline"):
+        run(worker, lambda: begun.append(1), -0.001)
+    time.sleep(0.02)
+    assert not begun or worker.average  # at most the trial run
+
+
+def test_an_abandoned_job_is_skipped(worker: Worker) -> None:
+    begun = []
+
+    async def leave() -> None:
+        running = asyncio.create_task(worker.run(lambda: time.sleep(0.1), perf_counter() + 2))
+        await asyncio.sleep(0.02)
+        waiting = asyncio.create_task(worker.run(lambda: begun.append(1), perf_counter() + 2))
+        await asyncio.sleep(0.02)
+        waiting.cancel()
+        await running
+
+    asyncio.run(leave())
+    run(worker, lambda: None)
+    assert not begun
+    assert worker.waiting == 0
+
+
+def test_the_average_follows_a_trend_but_not_a_hiccup(worker: Worker) -> None:
+    worker.learn(0.001)
+    assert worker.average == 0.001
+    worker.learn(10.0)
+    assert worker.average < 0.003
+    for _ in range(60):
+        worker.learn(0.02)
+    assert worker.average == pytest.approx(0.02, rel=0.01)
+
+
+def test_a_job_that_overruns_is_expected_to_go_on(worker: Worker) -> None:
+    worker.average = 0.01
+    worker._busy_since = 100.0
+    assert worker._expected(100.004) == pytest.approx(0.016)
+    assert worker._expected(103.0) == pytest.approx(3.01)
+
+
+def test_a_loop_that_closed_meanwhile_does_not_kill_the_thread(worker: Worker) -> None:
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(worker.run(lambda: time.sleep(0.1), perf_counter() + 2), 0.02))
+    time.sleep(0.15)
+    assert run(worker, lambda: 3).value == 3
+
+
+def test_what_has_not_begun_by_its_deadline_is_given_up_at_once(worker: Worker) -> None:
+    worker._late = 5.0  # patience is for what has begun
+
+    async def behind_a_slow_one() -> float:
+        first = asyncio.create_task(worker.run(lambda: time.sleep(0.4), perf_counter() + 2))
+        await asyncio.sleep(0.02)
+        worker.average = 0.0
+        begun = perf_counter()
+        with pytest.raises(Shed, match="deadline"):
+            await worker.run(lambda: None, perf_counter() + 0.1)
+        waited = perf_counter() - begun
+        await first
+        return waited
+
+    assert asyncio.run(behind_a_slow_one()) < 0.3
