@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from features.catalogue import Catalogue
+from features.catalogue import FILES, Catalogue
 from features.errors import BundleError
 from features.schema import FeatureSchema
 
@@ -65,7 +65,10 @@ class Bundle:
 
     def golden(self) -> list[dict[str, Any]]:
         """Requests with the arrays and results that they must give; for replay before serving."""
-        requests: list[dict[str, Any]] = _read_json(self.folder / GOLDEN)["requests"]
+        golden = _read_json(self.folder / GOLDEN)
+        if not isinstance(golden, dict) or not isinstance(golden.get("requests"), list):
+            raise BundleError(f"{self.folder / GOLDEN} holds no list of requests: export it again.")
+        requests: list[dict[str, Any]] = golden["requests"]
         return requests
 
     @classmethod
@@ -127,7 +130,7 @@ def seal(folder: Path, **fields: Any) -> Manifest:
     files = {
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path != folder / MANIFEST
     }
     manifest = Manifest(files=files, **fields)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
@@ -136,15 +139,18 @@ def seal(folder: Path, **fields: Any) -> Manifest:
 
 def publish(folder: Path) -> None:
     """Make `bundles/NAME/VERSION` the version in service, by an atomic rename of CURRENT."""
-    digest = sha256_of(folder / MANIFEST)
+    digest = hashlib.sha256(_read(folder / MANIFEST)).hexdigest()
     text = json.dumps({"version": folder.name, "manifest_sha256": digest})
     handle, name = tempfile.mkstemp(prefix=f".{CURRENT}-", dir=folder.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).chmod(0o644)
-    Path(name).replace(folder.parent / CURRENT)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(folder.parent / CURRENT)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:
@@ -154,13 +160,15 @@ def sha256_of(path: Path) -> str:
 
 
 def _verify(folder: Path, manifest: Manifest) -> None:
-    needed = {"schema.json", SCORER, GOLDEN}
+    needed = {"schema.json", SCORER, GOLDEN, *(f"catalogue/{name}" for name in FILES)}
     if missing := needed - manifest.files.keys():
         raise BundleError(f"{folder / MANIFEST} lists no {', '.join(sorted(missing))}")
     for name, digest in manifest.files.items():
         path = folder / _safe(name)
-        if path.is_symlink() or not path.is_file():
+        if not path.is_file():
             raise BundleError(f"{path} is missing from the bundle: export it again.")
+        if path.resolve() != folder.resolve() / name:
+            raise BundleError(f"{path} is a link, and a bundle holds its files itself.")
         if sha256_of(path) != digest:
             raise BundleError(f"{path} was altered since export: export it again.")
 
@@ -168,7 +176,7 @@ def _verify(folder: Path, manifest: Manifest) -> None:
 def _safe(name: str) -> str:
     """A relative path that cannot leave the bundle."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
+    if path.is_absolute() or ".." in path.parts or not path.parts or set(name) & {"\\", "\0"}:
         raise BundleError(f"the path {name[:40]!r} leaves the bundle")
     return name
 

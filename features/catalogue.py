@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import open_memmap
 
 from features.derived import Statistics
 from features.errors import BundleError
@@ -23,6 +25,7 @@ from features.values import Column, Float32, Int32, encode_column
 
 UNKNOWN_ITEM = 0
 KINDS = ("categorical", "bag", "numeric")
+FILES = ("items.json", *(f"{kind}.npy" for kind in KINDS), *Statistics.files())
 
 
 class Catalogue:
@@ -51,8 +54,8 @@ class Catalogue:
 
     def rows(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """(n,) rows of item ids, 0 where unknown."""
-        get = self._row.get
-        return np.fromiter((get(item, UNKNOWN_ITEM) for item in ids), np.int64, count=len(ids))
+        found = map(self._row.get, ids, repeat(UNKNOWN_ITEM))
+        return np.fromiter(found, np.int64, count=len(ids))
 
     def title(self, item: str) -> str:
         """The item's title, or its id where there is none."""
@@ -89,21 +92,39 @@ class Catalogue:
         """Map the arrays; raises BundleError where they do not fit the schema or one another."""
         try:
             names = json.loads((folder / "items.json").read_text(encoding="utf-8"))
-            arrays: list[Column] = [
-                np.load(folder / f"{kind}.npy", mmap_mode="r", allow_pickle=False) for kind in KINDS
-            ]
+            categorical, bag, numeric = (_read(folder, schema, kind) for kind in KINDS)
             statistics = Statistics.load(folder)
-        except (OSError, ValueError, KeyError) as error:
-            raise BundleError(f"the catalogue in {folder} cannot be read: {error}") from error
-        for kind, array in zip(KINDS, arrays, strict=True):
-            expected = (len(names["ids"]) + 1, sum(f.width for f in schema.item if f.kind == kind))
-            if array.shape != expected:
-                raise BundleError(
-                    f"{folder}/{kind}.npy has shape {array.shape}, the schema says {expected}; "
-                    "prepare or export again."
-                )
-        categorical, bag, numeric = arrays
-        return cls(names["ids"], categorical, bag, numeric, statistics, names["titles"])
+            catalogue = cls(names["ids"], categorical, bag, numeric, statistics, names["titles"])
+            catalogue.check()
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise BundleError(
+                f"the catalogue in {folder} cannot be read: {error}. Prepare or export again."
+            ) from error
+        return catalogue
+
+    def check(self) -> None:
+        """Raise ValueError naming what does not have one entry an item, or an id named twice."""
+        rows = len(self.ids) + 1
+        for kind in KINDS:
+            if len(array := getattr(self, kind)) != rows:
+                raise ValueError(f"{kind} has {len(array)} rows for {rows - 1} items")
+        if self.titles is not None and len(self.titles) != len(self.ids):
+            raise ValueError(f"{len(self.titles)} titles for {rows - 1} items")
+        if len(self._row) != len(self.ids):
+            raise ValueError("two items have the same id")
+        self.statistics.check(rows)
+
+
+def _read(folder: Path, schema: FeatureSchema, kind: str) -> Column:
+    """Map one packed array, and hold it against the schema."""
+    array: Column = open_memmap(folder / f"{kind}.npy", mode="r")
+    width = sum(f.width for f in schema.item if f.kind == kind)
+    dtype = np.dtype(np.float32 if kind == "numeric" else np.int32)
+    if array.ndim != 2 or array.shape[1] != width or array.dtype != dtype:
+        raise ValueError(
+            f"{kind}.npy is {array.dtype} {array.shape}, the schema says {width} columns of {dtype}"
+        )
+    return array
 
 
 def pack(
@@ -124,15 +145,16 @@ def pack_features(
 
     A feature without a column is absent for every row. `param(name, row)` names a value in errors.
     """
+    if not features:
+        return np.zeros((count, 0), np.float32 if kind == "numeric" else np.int32)
     absent: list[None] = [None] * count
     encoded = [
         encode_column(f, columns.get(f.name, absent), partial(param, f.name)) for f in features
     ]
-    if not encoded:
-        return np.zeros((count, 0), np.float32 if kind == "numeric" else np.int32)
     if kind == "numeric":
         return np.concatenate([np.stack([c[:, part] for c in encoded], 1) for part in (0, 1)], 1)
-    return np.concatenate([c.reshape(count, -1) for c in encoded], 1)
+    parts = zip(encoded, features, strict=True)
+    return np.concatenate([column.reshape(count, f.width) for column, f in parts], 1)
 
 
 def _unknown_row(schema: FeatureSchema, kind: str) -> Column:

@@ -14,22 +14,20 @@ import dataclasses
 import math
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import open_memmap
 
 from features.errors import SchemaError
-
-if TYPE_CHECKING:
-    from features.schema import FeatureSchema
-    from features.values import Float32, Int32
+from features.schema import PADDING, UNKNOWN, FeatureSchema
+from features.values import Float32, Int32
 
 Int64 = npt.NDArray[np.int64]
 NEIGHBOUR_SMOOTHING = 10.0  # showings' worth of belief in the candidate's own click rate
 BAG_SMOOTHING = 5.0  # history items' worth of belief in a bag value's base rate
-PAIRWISE_LIMIT = 64  # candidates up to which in-list ranks are counted pair by pair
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,24 @@ class Statistics:
         for field in dataclasses.fields(self):  # plain views: indexing a memmap object is slow
             object.__setattr__(self, field.name, np.asarray(getattr(self, field.name)))
 
+    @classmethod
+    def files(cls) -> tuple[str, ...]:
+        """The names that `save` writes."""
+        return tuple(f"statistics_{field.name}.npy" for field in dataclasses.fields(cls))
+
+    def check(self, rows: int) -> None:
+        """Raise ValueError naming the array that does not fit a catalogue of `rows` rows."""
+        pairs = len(self.neighbour_rows)
+        for field in dataclasses.fields(self):
+            array, name = getattr(self, field.name), field.name
+            length = {"bag_base": array.size, "neighbour_offsets": rows + 1}.get(
+                name, pairs if name.startswith("neighbour_") else rows
+            )
+            if array.shape != (length,):
+                raise ValueError(f"statistics_{name} has shape {array.shape}, expected {(length,)}")
+        if self.neighbour_offsets[-1] != pairs:
+            raise ValueError(f"the offsets end at {self.neighbour_offsets[-1]} of {pairs} pairs")
+
     def save(self, folder: Path) -> None:
         """One .npy a field."""
         for field in dataclasses.fields(self):
@@ -61,9 +77,7 @@ class Statistics:
     def load(cls, folder: Path) -> Statistics:
         """Map the arrays of `save`."""
         return cls(**{
-            field.name: np.load(
-                folder / f"statistics_{field.name}.npy", mmap_mode="r", allow_pickle=False
-            )
+            field.name: open_memmap(folder / f"statistics_{field.name}.npy", mode="r")
             for field in dataclasses.fields(cls)
         })  # fmt: skip
 
@@ -88,22 +102,31 @@ LIST = ("in_history", "history_length", "list_length", "incoming_position")
 
 
 def derived_names(schema: FeatureSchema) -> tuple[str, ...]:
-    """All derived features that a schema's item features allow, in column order.
+    """All derived features that a schema's item features allow, each name once.
 
     exposure, click_rate          of the item itself
     neighbour_rate                pooled rate on it of people who clicked what is in the history
-    neighbour_lift_*, cosine_*    mean and maximum over the history of the pair statistics
+    neighbour_lift_*, cosine_*    mean and maximum over the history of the pair statistics, of which
+                                  an unseen pair has 0; the maximum is 0 at least
     BAG_affinity, _cosine, _lift  match of its genres, tags … with those of the history
     NUMBER_minus_history          its number minus the history's mean
     in_history, history_length, list_length, incoming_position
     X_rank                        place of X within the list, in 0..1, for the ones above
     """
+    plain, numbers = _plain_names(schema), _numbers(schema)
+    ranks = (f"{name}_rank" for name in (*plain, *numbers))
+    return tuple(dict.fromkeys((*plain, *LIST, *ranks)))
+
+
+def _plain_names(schema: FeatureSchema) -> tuple[str, ...]:
+    """The features that a rank within the list can be taken of, but for the plain numbers."""
     bags = [f.name for f in schema.item if f.kind == "bag"]
-    numbers = [f.name for f in schema.item if f.kind == "numeric"]
-    plain = [*ITEM, *PAIR]
-    plain += [f"{bag}_{how}" for how in BAG for bag in bags]
-    plain += [f"{number}_minus_history" for number in numbers]
-    return (*plain, *LIST, *(f"{name}_rank" for name in (*plain, *numbers)))
+    matches = [f"{bag}_{how}" for how in BAG for bag in bags]
+    return (*ITEM, *PAIR, *matches, *(f"{number}_minus_history" for number in _numbers(schema)))
+
+
+def _numbers(schema: FeatureSchema) -> list[str]:
+    return [f.name for f in schema.item if f.kind == "numeric"]
 
 
 @dataclass(frozen=True)
@@ -116,143 +139,191 @@ class Items:
 
 
 class Derivation:
-    """Computes the derived features of a schema from statistics."""
+    """Computes the derived features of a schema from statistics.
+
+    Works on a table with one row a feature, so that every one is a contiguous run of numbers:
+    [item, pair, bag and number features | the numbers themselves | list features | ranks].
+    """
 
     def __init__(self, schema: FeatureSchema, statistics: Statistics) -> None:
-        names = derived_names(schema)
-        unknown = [f.name for f in schema.derived if f.name not in names]
-        if unknown:
-            raise SchemaError(f"derived features that this version cannot compute: {unknown}")
         self.statistics = statistics
-        self._select = [names.index(f.name) for f in schema.derived]
-        bags = [f for f in schema.item if f.kind == "bag"]
-        self._numbers = sum(f.kind == "numeric" for f in schema.item)
-        self._bags = len(bags)
-        self._bag_starts = np.cumsum([0, *(f.max_length for f in bags)])[:-1]
-        vocabulary_starts = np.cumsum([0, *(f.size for f in bags)])
-        self._bag_values = int(vocabulary_starts[-1])
-        self._slot_offset = np.repeat(vocabulary_starts[:-1], [f.max_length for f in bags])
-        # gathered row by row on every request: a plain array here, wherever the file is mapped
-        self._item = np.stack([statistics.exposure, statistics.click_rate], 1)
-        self._slot_lengths = [f.max_length for f in bags]
+        self._plain, self._numbers = len(_plain_names(schema)), len(_numbers(schema))
+        self._select, self._ranked = _layout(schema)
         self._local = threading.local()
+        # gathered on every request: plain arrays here, wherever the file is mapped
+        self._item = np.stack([statistics.exposure, statistics.click_rate])  # (2, R)
+        self._prior = NEIGHBOUR_SMOOTHING * statistics.click_rate.astype(np.float64)  # (R,)
+        bags = [f for f in schema.item if f.kind == "bag"]
+        lengths = [f.max_length for f in bags]
+        self._bags = len(bags)
+        self._bag_starts = np.cumsum([0, *lengths])[:-1]  # (bags,)
+        self._slot_bag = np.repeat(np.arange(self._bags), lengths)  # (Lb,)
+        vocabulary_starts = np.cumsum([0, *(f.size for f in bags)])
+        self._slot_offset = vocabulary_starts[:-1][self._slot_bag]  # (Lb,)
+        self._not_held = np.add.outer(vocabulary_starts[:-1], [PADDING, UNKNOWN]).ravel()
+        if len(statistics.bag_base) != (values := int(vocabulary_starts[-1])):
+            raise SchemaError(
+                f"the statistics know {len(statistics.bag_base)} bag values, the schema {values}: "
+                "they were counted with another one."
+            )
+        self._inverse_base = 1.0 / statistics.bag_base.astype(np.float64)  # (ΣV,)
 
     def compute(self, history: Items, candidates: Items) -> Float32:
         """(M, D) float32 raw derived features of one list, finite for any input."""
-        count, width = len(candidates.rows), 0
-        length = len(history.rows)
-        blocks: list[Any] = [self._item[candidates.rows]]
-        if length:
-            blocks.append(self._pairs(history.rows, candidates.rows))
-            if self._bags:
-                blocks.append(self._match(history.bag, candidates.bag))
-            blocks.append(self._difference(history.numeric, candidates.numeric))
+        plain, listed = self._plain, self._plain + self._numbers
+        ranks = listed + len(LIST)
+        table = np.zeros((ranks + len(self._ranked), len(candidates.rows)), np.float32)
+        table[: len(ITEM)] = self._item.take(candidates.rows, axis=1)
+        if len(history.rows):
+            self._of_the_history(history, candidates, table[len(ITEM) : plain])
         else:
-            width = len(PAIR) + len(BAG) * self._bags + self._numbers
-            blocks.append(np.zeros((count, width)))
-            blocks[-1][:, 0] = blocks[0][:, 1]  # nobody's neighbour: the item's own click rate
-        plain = np.concatenate(blocks, 1, dtype=np.float32)
-        ranked = np.concatenate([plain, candidates.numeric[:, : self._numbers]], 1)
-        table = np.concatenate(
-            [plain, _of_the_list(history.rows, candidates.rows), in_list_ranks(ranked)], 1
+            table[len(ITEM)] = table[1]  # nobody's neighbour: the item's own click rate
+        table[plain:listed] = candidates.numeric[:, : self._numbers].T
+        _of_the_list(history.rows, candidates.rows, table[listed:ranks])
+        if len(self._ranked):
+            table[ranks:] = in_list_ranks(table.take(self._ranked, axis=0).T).T
+        return np.ascontiguousarray(table.take(self._select, axis=0).T)  # (M, D)
+
+    def _of_the_history(self, history: Items, candidates: Items, table: Float32) -> None:
+        """Fill in what relates candidates and history: the pairs, the bags, the numbers."""
+        bags = len(PAIR) + len(BAG) * self._bags
+        self._pairs(history.rows, candidates.rows, table[: len(PAIR)])
+        if self._bags:
+            self._match(history.bag, candidates.bag, table[len(PAIR) : bags])
+        if self._numbers:
+            self._difference(history.numeric, candidates.numeric, table[bags:])
+
+    def _pairs(self, history: Int64, candidates: Int64, table: Float32) -> None:
+        """(5, M) the PAIR features."""
+        statistics, count, length = self.statistics, len(candidates), len(history)
+        places, target, owner = self._neighbours(history, candidates)
+        lift, cosine = (
+            values.take(places)
+            for values in (statistics.neighbour_lift, statistics.neighbour_cosine)
         )
-        return table[:, self._select]  # (M, D)
+        clicked = np.bincount(target, statistics.neighbour_clicks.take(places), count)
+        shown = np.bincount(target, statistics.neighbour_showings.take(places), count)
+        table[0] = (clicked + self._prior.take(candidates)) / (shown + NEIGHBOUR_SMOOTHING)
+        table[1] = np.bincount(target, lift, count) / length
+        np.maximum.at(table[2], target, lift)
+        table[3] = np.bincount(target, cosine, count) / length
+        np.maximum.at(table[4], target, cosine)
+        table[:] = table.take(owner, axis=1)
+
+    def _neighbours(self, history: Int64, candidates: Int64) -> tuple[Int64, Int64, Int32]:
+        """The known pairs of history and candidates.
+
+        Returns (p,) their places in the tables in the history's order, (p,) the candidate of each,
+        and (M,) the candidate that collects the pairs of each: itself, if none is listed twice.
+        """
+        offsets = self.statistics.neighbour_offsets
+        starts = offsets.take(history)
+        lengths = offsets.take(history + 1) - starts
+        places = (starts + lengths - lengths.cumsum()).repeat(lengths)
+        places += np.arange(len(places))
+        others = self.statistics.neighbour_rows.take(places)
+        position = self._positions()
+        position[candidates] = np.arange(len(candidates))
+        try:
+            found, owner = position.take(others), position.take(candidates)
+        finally:
+            position[candidates] = -1
+        hits = (found >= 0).nonzero()[0]
+        return places.take(hits), found.take(hits).astype(np.int64), owner
 
     def _positions(self) -> Int32:
         """A scratch array over the catalogue, -1 everywhere; a thread's own, to spare the fill."""
         scratch: Int32 | None = getattr(self._local, "positions", None)
         if scratch is None:
-            scratch = self._local.positions = np.full(len(self._item), -1, np.int32)
+            scratch = self._local.positions = np.full(len(self._prior), -1, np.int32)
         return scratch
 
-    def _pairs(self, history: Int64, candidates: Int64) -> npt.NDArray[np.float64]:
-        """(M, 5) the PAIR features: the neighbours of the history that are candidates."""
-        statistics, count = self.statistics, len(candidates)
-        starts = statistics.neighbour_offsets[history]
-        lengths = statistics.neighbour_offsets[history + 1] - starts
-        ends = np.cumsum(lengths)
-        places = np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1])
-        position = self._positions()
-        position[candidates] = np.arange(count)
-        try:
-            found = position[statistics.neighbour_rows[places]]
-        finally:
-            position[candidates] = -1
-        hits = np.flatnonzero(found >= 0)
-        target, places = found[hits], places[hits]
-        lift, cosine = statistics.neighbour_lift[places], statistics.neighbour_cosine[places]
-        rate = self._item[candidates, 1]
-        result = np.zeros((count, len(PAIR)))
-        clicked = np.bincount(target, statistics.neighbour_clicks[places], count)
-        shown = np.bincount(target, statistics.neighbour_showings[places], count)
-        result[:, 0] = (clicked + NEIGHBOUR_SMOOTHING * rate) / (shown + NEIGHBOUR_SMOOTHING)
-        result[:, 1] = np.bincount(target, lift, count) / len(history)
-        np.maximum.at(result[:, 2], target, lift)
-        result[:, 3] = np.bincount(target, cosine, count) / len(history)
-        np.maximum.at(result[:, 4], target, cosine)
-        return result
-
-    def _match(self, history: Int32, candidates: Int32) -> npt.NDArray[np.float64]:
-        """(M, 3·bags) affinity, cosine and lift of every bag feature, all of them at once."""
-        starts, length = self._bag_starts, len(history)
-        held = history > 1  # neither padding nor unknown: two unknown values do not match
-        sizes = np.maximum(np.add.reduceat(held, starts, axis=1, dtype=np.int64), 1)  # (N, bags)
-        weights = np.repeat(1.0 / np.sqrt(sizes), self._slot_lengths, axis=1)[held]
-        values = (history + self._slot_offset)[held]
-        count = np.bincount(values, minlength=self._bag_values)
-        weight = np.bincount(values, weights, self._bag_values)
-        holds = candidates > 1
+    def _match(self, history: Int32, candidates: Int32, table: Float32) -> None:
+        """(3·bags, M) affinity, cosine and lift of every bag feature, all of them at once."""
+        starts, length, values = self._bag_starts, len(history), len(self._inverse_base)
+        flat = (history + self._slot_offset).ravel()
+        weights = (1.0 / np.sqrt(self._held(history))).take(self._slot_bag, axis=1)  # (N, Lb)
+        count = np.bincount(flat, minlength=values)
+        weight = np.bincount(flat, weights.ravel(), values)
+        count[self._not_held] = weight[self._not_held] = 0  # two unknown values do not match
         slots = candidates + self._slot_offset  # (M, Lb)
-        seen = count[slots] * holds
-        base = self.statistics.bag_base[slots]
-        smoothed = (seen + BAG_SMOOTHING * base) / ((length + BAG_SMOOTHING) * base)
-        own = np.maximum(np.add.reduceat(holds, starts, axis=1, dtype=np.int64), 1)  # (M, bags)
-        affinity = np.add.reduceat(seen, starts, axis=1) / (own * length)
-        cosine = np.add.reduceat(weight[slots] * holds, starts, axis=1) / (np.sqrt(own) * length)
-        lift = np.add.reduceat(np.log(smoothed) * holds, starts, axis=1) / own
-        return np.concatenate([affinity, cosine, lift], 1)
+        seen, own = count.take(slots), self._held(candidates)
+        smoothed = seen * self._inverse_base.take(slots)
+        smoothed += BAG_SMOOTHING
+        lift = np.log(smoothed / (length + BAG_SMOOTHING)) * (candidates > UNKNOWN)
+        rows = table.reshape(len(BAG), self._bags, -1)
+        rows[0] = (np.add.reduceat(seen, starts, axis=1) / (own * length)).T
+        rows[1] = (np.add.reduceat(weight.take(slots), starts, axis=1) / (np.sqrt(own) * length)).T
+        rows[2] = (np.add.reduceat(lift, starts, axis=1) / own).T
 
-    def _difference(self, history: Float32, candidates: Float32) -> Float32:
-        """(M, In) number minus the mean of the history's known ones; 0 where either is missing."""
+    def _held(self, bag: Int32) -> Int64:
+        """(n, bags) how many known values each item holds, at least 1."""
+        held = np.add.reduceat(bag > UNKNOWN, self._bag_starts, axis=1, dtype=np.int64)
+        return np.maximum(held, 1, out=held)
+
+    def _difference(self, history: Float32, candidates: Float32, table: Float32) -> None:
+        """(In, M) number minus the mean of the history's known ones; 0 where either is missing."""
         numbers = self._numbers
-        known = 1.0 - history[:, numbers:]
-        total = (history[:, :numbers] * known).sum(0)
-        present = known.sum(0)
-        mean = total / np.maximum(present, 1.0)
+        sums = np.add.reduce(history, 0)  # a missing number is stored as 0
+        present = len(history) - sums[numbers:]
+        mean = sums[:numbers] / np.maximum(present, 1.0)
         either = (1.0 - candidates[:, numbers:]) * (present > 0)
-        difference: Float32 = (candidates[:, :numbers] - mean) * either
-        return difference
+        table[:] = ((candidates[:, :numbers] - mean) * either).T
 
 
-def _of_the_list(history: Int64, candidates: Int64) -> Float32:
-    """(M, 4) the LIST features; an unknown item is in no history."""
+def _layout(schema: FeatureSchema) -> tuple[Int64, Int64]:
+    """(D,) the table's row of each derived feature, and the rows whose ranks are wanted."""
+    sources = (*_plain_names(schema), *_numbers(schema))
+    wanted = {f.name for f in schema.derived}
+    if unknown := sorted(wanted - set(derived_names(schema))):
+        raise SchemaError(f"derived features that this version cannot compute: {unknown}")
+    ranked = [sources.index(n) for n in dict.fromkeys(sources) if f"{n}_rank" in wanted]
+    names = [
+        *_plain_names(schema),
+        *_numbers(schema),
+        *LIST,
+        *(f"{sources[r]}_rank" for r in ranked),
+    ]
+    hidden = range(len(_plain_names(schema)), len(sources))
+    place = {name: row for row, name in enumerate(names) if row not in hidden}
+    return np.array([place[f.name] for f in schema.derived]), np.array(ranked, np.int64)
+
+
+def _of_the_list(history: Int64, candidates: Int64, table: Float32) -> None:
+    """(4, M) the LIST features; an unknown item is in no history."""
     count = len(candidates)
-    result = np.empty((count, len(LIST)), np.float32)
-    result[:, 0] = (candidates[:, None] == history).any(1) & (candidates > 0)
-    result[:, 1] = math.log1p(len(history))
-    result[:, 2] = math.log1p(count)
-    result[:, 3] = 1.0 / np.log2(np.arange(2, count + 2))
-    return result
+    held = np.logical_or.reduce(history[:, None] == candidates, axis=0)
+    table[0] = held & (candidates > 0)
+    table[1] = math.log1p(len(history))
+    table[2] = math.log1p(count)
+    table[3] = _incoming_positions(count)
+
+
+@lru_cache(maxsize=1024)
+def _incoming_positions(count: int) -> Float32:
+    """(M,) 1 / log2(1 + place), place from 1: the discount of NDCG."""
+    discounts: Float32 = (1.0 / np.log2(np.arange(2, count + 2))).astype(np.float32)
+    discounts.flags.writeable = False
+    return discounts
 
 
 def in_list_ranks(values: Float32) -> Float32:
     """(M, F) share of the list's other values below each value, ties counted half; 0.5 if alone.
 
-    Counts are whole numbers, so both ways of counting give the same bits.
+    Places and runs of equal values are whole numbers, so the ranks are the same wherever computed.
     """
     count = len(values)
-    if count == 1:
+    if count < 2:
         return np.full(values.shape, 0.5, np.float32)
-    if count <= PAIRWISE_LIMIT:
-        columns = np.ascontiguousarray(values.T)  # (F, M)
-        below = (columns[:, None, :] < columns[:, :, None]).sum(2, dtype=np.int32)
-        above = (columns[:, None, :] > columns[:, :, None]).sum(2, dtype=np.int32)
-        below, above = below.T, above.T
-    else:
-        ordered = np.sort(values, axis=0)
-        pairs = [(np.searchsorted(ordered[:, f], values[:, f], "left"),
-                  count - np.searchsorted(ordered[:, f], values[:, f], "right"))
-                 for f in range(values.shape[1])]  # fmt: skip
-        below, above = (np.stack([pair[side] for pair in pairs], 1) for side in (0, 1))
-    ranks: Float32 = ((count - 1 + below - above) / (2.0 * (count - 1))).astype(np.float32)
-    return ranks
+    columns = np.ascontiguousarray(values.T)  # (F, M)
+    starts = np.arange(0, columns.size, count)[:, None]  # of each column in the flat array
+    order = (columns.argsort(axis=1) + starts).ravel()
+    ordered = columns.take(order)
+    begins = np.empty(len(order) + 1, np.bool_)  # does a run of equal values begin here?
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:-1])
+    begins[::count] = True
+    runs = begins.nonzero()[0]
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = (runs[1:] + runs[:-1] - 1).repeat(runs[1:] - runs[:-1])  # 2 · the mean place
+    below = ranks.reshape(columns.shape) - 2 * starts
+    return (below / (2.0 * (count - 1))).astype(np.float32).T

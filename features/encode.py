@@ -18,7 +18,7 @@ import numpy.typing as npt
 from features.catalogue import KINDS, Catalogue, pack_features
 from features.derived import Derivation
 from features.derived import Items as GatheredItems
-from features.schema import Feature, FeatureSchema, Kind
+from features.schema import SIDES, Feature, FeatureSchema, Kind, Side
 from features.values import ABSENT, STANDARDISED_LIMIT, Column, Float32, Int32, encode_column
 
 Int64 = npt.NDArray[np.int64]
@@ -94,7 +94,15 @@ class Encoder:
         self._context = {f.name: f for f in schema.context}
         self._user = {f.name: f for f in schema.user}
         self._columns = {f.name: _columns_of(schema.item, f) for f in schema.item}
-        self._names = {spec.name for spec in schema.tensors()}
+        names = {spec.name for spec in schema.tensors()}
+        self._packed = {  # the packed arrays of each side that have columns
+            side: [kind for kind in KINDS if f"{side}_{kind}" in names] for side in SIDES
+        }
+        self._given = {  # what a request brings of its own, by side and kind
+            (side, kind): [f for f in features if f.kind == kind]
+            for side, features in (("user", schema.user), ("context", schema.context))
+            for kind in KINDS
+        }
 
     def encode(self, lists: Lists) -> Arrays:
         """Padded arrays of a batch, keyed and typed as `schema.tensors()` says."""
@@ -109,9 +117,8 @@ class Encoder:
         }
         joined = {kind: _join(parts) for kind, parts in packed.items()}
         arrays |= self._pad("candidate", joined, lists.candidate_offsets)
-        for kind in KINDS:
-            if (name := f"user_{kind}") in self._names:
-                arrays[name] = getattr(lists, name).astype(_dtype(kind), copy=False)
+        for kind in self._packed["user"]:
+            arrays[f"user_{kind}"] = getattr(lists, f"user_{kind}").astype(_dtype(kind), copy=False)
         return arrays
 
     def derive(self, lists: Lists) -> Float32:
@@ -141,12 +148,10 @@ class Encoder:
         context = self._context_columns(request.candidates)
         user = self._user_columns(request.user, unknown)
         packed = {
-            f"{side}_{kind}": pack_features(
-                [f for f in features if f.kind == kind], kind, columns, count, param
-            )
-            for side, features, columns, count, param in (
-                ("user", self.schema.user, user, 1, _user_param),
-                ("context", self.schema.context, context, len(candidates), _candidate_param),
+            f"{side}_{kind}": pack_features(self._given[side, kind], kind, columns, count, param)
+            for side, columns, count, param in (
+                ("user", user, 1, _user_param),
+                ("context", context, len(candidates), _candidate_param),
             )
             for kind in KINDS
         }
@@ -155,16 +160,17 @@ class Encoder:
             candidate_rows=candidates, candidate_offsets=np.array([0, len(candidates)]),
             overrides=tuple(overrides), **packed,
         )  # fmt: skip
-        cold = int(np.count_nonzero(candidates == 0) + np.count_nonzero(history == 0))
+        known = int(np.count_nonzero(candidates) + np.count_nonzero(history))
+        cold = len(candidates) + len(history) - known
         return lists, Counts(cold, unknown, len(request.history.ids) - len(kept))
 
     def _gather(self, lists: Lists, side: str, rows: Int64) -> dict[str, Column]:
         """Packed features of the items, inline values in place of the catalogue's."""
         catalogue = self.catalogue
         gathered: dict[str, Column] = {
-            "categorical": catalogue.categorical[rows],
-            "bag": catalogue.bag[rows],
-            "numeric": catalogue.numeric[rows],
+            "categorical": catalogue.categorical.take(rows, axis=0),  # a third of [rows]'s time
+            "bag": catalogue.bag.take(rows, axis=0),
+            "numeric": catalogue.numeric.take(rows, axis=0),
         }
         for one in lists.overrides:
             if one.side == side:
@@ -178,8 +184,10 @@ class Encoder:
         if self._derivation is None:
             return np.zeros((len(lists.candidate_rows), 0), np.float32)
         raw = self._compute(lists, history, candidates) if lists.derived is None else lists.derived
-        limit = STANDARDISED_LIMIT
-        standardised = np.clip((raw - self._derived_mean) / self._derived_scale, -limit, limit)
+        standardised = raw - self._derived_mean
+        standardised /= self._derived_scale
+        np.minimum(standardised, STANDARDISED_LIMIT, out=standardised)
+        np.maximum(standardised, -STANDARDISED_LIMIT, out=standardised)
         return np.asarray(standardised, np.float32)
 
     def _compute(
@@ -189,27 +197,29 @@ class Encoder:
         ends = zip(lists.history_offsets.tolist(), lists.history_offsets[1:].tolist(),
                    lists.candidate_offsets.tolist(), lists.candidate_offsets[1:].tolist(),
                    strict=False)  # fmt: skip
-        return np.concatenate([
+        computed = [
             self._derivation.compute(_slice(lists.history_rows, history, h, h_end),
                                      _slice(lists.candidate_rows, candidates, c, c_end))
             for h, h_end, c, c_end in ends
-        ])  # fmt: skip
+        ]  # fmt: skip
+        nothing = np.zeros((0, len(self.schema.derived)), np.float32)
+        return computed[0] if len(computed) == 1 else np.concatenate([nothing, *computed])
 
-    def _pad(self, side: str, packed: Mapping[str, Column], offsets: Int64) -> Arrays:
+    def _pad(self, side: Side, packed: Mapping[str, Column], offsets: Int64) -> Arrays:
         """Padded (B, longest, width) arrays and the mask of one ragged side."""
+        lists = len(offsets) - 1
+        if lists == 1:  # nothing to pad: the whole of a request
+            arrays: Arrays = {f"{side}_mask": np.ones((1, int(offsets[1] - offsets[0])), np.bool_)}
+            for kind in self._packed[side]:
+                arrays[f"{side}_{kind}"] = packed[kind].astype(_dtype(kind), copy=False)[None]
+            return arrays
         lengths = np.diff(offsets)
-        longest, lists = int(lengths.max(initial=0)), len(lengths)
-        mask = np.arange(longest) < lengths[:, None]  # (B, longest)
-        arrays: Arrays = {f"{side}_mask": mask}
-        for kind in KINDS:
-            name, columns = f"{side}_{kind}", packed[kind]
-            if name not in self._names:
-                continue
-            if lists == 1:
-                arrays[name] = columns[None].astype(_dtype(kind), copy=False)
-                continue
-            arrays[name] = np.zeros((lists, longest, columns.shape[1]), _dtype(kind))
-            arrays[name][mask] = columns
+        mask = np.arange(lengths.max(initial=0)) < lengths[:, None]  # (B, longest)
+        arrays = {f"{side}_mask": mask}
+        for kind in self._packed[side]:
+            array = np.zeros((*mask.shape, packed[kind].shape[1]), _dtype(kind))
+            array[mask] = packed[kind]
+            arrays[f"{side}_{kind}"] = array
         return arrays
 
     def _overrides(

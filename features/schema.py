@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from features.errors import SchemaError
 
@@ -31,7 +32,7 @@ SIDES: tuple[Side, ...] = ("user", "history", "candidate")
 class Feature(BaseModel):
     """One feature of a user, an item, or a candidate in its context."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(min_length=1)
     kind: Kind
@@ -68,6 +69,12 @@ class Feature(BaseModel):
         """Value to index, for known values."""
         return {value: FIRST_KNOWN + place for place, value in enumerate(self.vocabulary)}
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without the index of what may now be another vocabulary."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("index", None)
+        return copy
+
 
 class TensorSpec(NamedTuple):
     """One array of a batch: its name is the array's key, the batch's field and the ONNX input."""
@@ -99,7 +106,8 @@ class FeatureSchema(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> FeatureSchema:
-        for side, features in (("user", self.user), ("item", self.item + self.context)):
+        sides = {"user": self.user, "item": self.item + self.context, "derived": self.derived}
+        for side, features in sides.items():
             names = [feature.name for feature in features]
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -167,7 +175,7 @@ class FeatureSchema(BaseModel):
             fields = json.loads(path.read_text(encoding="utf-8"))
             stated = fields.pop("fingerprint", None)
             schema = cls.model_validate(fields)
-        except (OSError, ValueError, AttributeError, ValidationError) as error:
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             raise SchemaError(f"{path} cannot be read as a schema: {error}") from error
         if stated != schema.fingerprint():
             raise SchemaError(

@@ -7,7 +7,8 @@ booleans "true" and "false". Absent is None, or NaN for any kind.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -96,35 +97,45 @@ def encode_column(
     return _numeric(feature, values, param)
 
 
-def _categorical(feature: Feature, values: Sequence[Any], param: Callable[[int], str]) -> Int32:
-    index = feature.index
-    try:  # the usual column: text that the vocabulary may or may not hold
-        if all(type(value) is str for value in values):
-            return np.fromiter(
-                (index.get(value, UNKNOWN) for value in values), np.int32, count=len(values)
-            )
-    except TypeError:
-        pass
-    encoded = np.full(len(values), UNKNOWN, np.int32)
+def _texts(values: Iterable[Any], param: Callable[[int], str]) -> Iterator[str | None]:
+    """Text forms; a value's name is made only where it is refused, which saves most of the time."""
     for place, value in enumerate(values):
-        text = text_of(value, param(place))
-        if text is not None:
-            encoded[place] = index.get(text, UNKNOWN)
-    return encoded
+        if type(value) is str:
+            yield value
+            continue
+        try:
+            yield text_of(value)
+        except ValueRefused as refused:
+            raise ValueRefused(param(place), refused.message) from None
+
+
+def _categorical(feature: Feature, values: Sequence[Any], param: Callable[[int], str]) -> Int32:
+    get = feature.index.get
+    known = (UNKNOWN if text is None else get(text, UNKNOWN) for text in _texts(values, param))
+    return np.fromiter(known, np.int32, count=len(values))
 
 
 def _bags(feature: Feature, values: Sequence[Any], param: Callable[[int], str]) -> Int32:
     index, encoded = feature.index, np.full((len(values), feature.max_length), PADDING, np.int32)
     for place, value in enumerate(values):
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
             continue
-        if not isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        if not _is_list(value):
             raise ValueRefused(param(place), f"expected a list of values, found {_kind_of(value)}")
-        texts = (text_of(one, f"{param(place)}[{i}]") for i, one in enumerate(value))
+        texts = _texts(value, partial(_slot_param, param, place))
         known = [index.get(text, UNKNOWN) for text in texts if text is not None]
         known = list(dict.fromkeys(known))[: feature.max_length]
         encoded[place, : len(known)] = known
     return encoded
+
+
+def _is_list(value: object) -> bool:
+    """Not a set, whose order, and so what max_length cuts, is another in every process."""
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _slot_param(param: Callable[[int], str], place: int, slot: int) -> str:
+    return f"{param(place)}[{slot}]"
 
 
 def _numeric(feature: Feature, values: Sequence[Any], param: Callable[[int], str]) -> Float32:
@@ -142,7 +153,10 @@ def _numeric(feature: Feature, values: Sequence[Any], param: Callable[[int], str
 def _number_or_nan(value: object, place: int, param: Callable[[int], str]) -> float:
     if type(value) is float and -LARGEST <= value <= LARGEST:
         return value
-    number = number_of(value, param(place))
+    try:
+        number = number_of(value)
+    except ValueRefused as refused:
+        raise ValueRefused(param(place), refused.message) from None
     return math.nan if number is None else number
 
 
@@ -153,8 +167,9 @@ def standardise(feature: Feature, numbers: npt.NDArray[np.float64]) -> npt.NDArr
     """(x − mean) / scale after the transform, cut at ±10 so that no outlier rules a list."""
     if feature.transform == "log":
         numbers = np.sign(numbers) * np.log1p(np.abs(numbers))
-    limit = STANDARDISED_LIMIT
-    return np.clip((numbers - feature.mean) / feature.scale, -limit, limit)
+    with np.errstate(over="ignore"):  # beyond the largest float is beyond the limit
+        standardised = (numbers - feature.mean) / feature.scale
+    return np.clip(standardised, -STANDARDISED_LIMIT, STANDARDISED_LIMIT)
 
 
 __all__ = [

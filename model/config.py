@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,7 +71,7 @@ class RunConfig(BaseModel):
 def configure(model: str, preset: str, overrides: Mapping[str, str]) -> tuple[Any, Training]:
     """The model's Config and Training of a preset with `key=value` overrides (values as text)."""
     config_class = registry.find(model).Config
-    values = preset_values(model, preset) | dict(overrides)
+    values = preset_values(model, preset) | {k: _parsed(v) for k, v in overrides.items()}
     known = [*config_class.model_fields, *Training.model_fields]
     for key in values:
         if key not in known:
@@ -85,8 +86,19 @@ def configure(model: str, preset: str, overrides: Mapping[str, str]) -> tuple[An
         return config_class.model_validate(parts[0]), Training.model_validate(parts[1])
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"][:1])
-        raise ConfigError(f"{key}={values.get(key)}: {first['msg']}") from error
+        key = str(first["loc"][0]) if first["loc"] else ""  # none: two settings contradict
+        where = f"{key}={overrides.get(key, values.get(key))}" if key else model
+        raise ConfigError(f"{where}: {first['msg']}") from error
+
+
+def _parsed(value: str) -> Any:
+    """A list such as `[64, 32]`; anything else stays text, which pydantic reads."""
+    if value.startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
 
 
 def preset_values(model: str, preset: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Attention(nn.Module):
         allowed = mask.unsqueeze(1)
         if bias is not None and not self.post_bias:
             logits = logits + bias.unsqueeze(1)
-        weights = logits.masked_fill(~allowed, NEVER).softmax(-1)
+        weights = logits.masked_fill(~allowed, NEVER).softmax(-1)  # PSAD Eq. (1)
         if bias is not None and self.post_bias:
             weights = weights + bias.unsqueeze(1) * allowed
         merged = (weights @ v).transpose(1, 2).flatten(-2)  # (B, Q, d)
@@ -83,7 +83,7 @@ class Block(nn.Module):
         attended = self.attention(keys[:, start:], keys, mask, bias)
         if not self.residual:
             return self.feed_forward(attended)
-        x = x[:, start:] + self.dropout(attended)
+        x = x[:, start:] + self.dropout(attended)  # PSAD Eq. (2), with residuals
         return x + self.dropout(self.feed_forward(self.norms[1](x)))
 
 

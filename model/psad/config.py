@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Config(BaseModel):
@@ -58,9 +58,18 @@ class Config(BaseModel):
     alpha: float = Field(default=0.5, ge=0)  # Eq. (10)
     temperature: float = Field(default=1.0, gt=0)  # τ of Eqs. (8), (9)
     decay: float | Literal["dcg"] = 0.5  # λ of e^(−λj) in Eq. (8), or the DCG discount
+    target: Literal["placed", "left", "valid"] = "placed"  # Eq. (8): see losses.target
     distillation: Literal["logits", "printed"] = "logits"  # Eqs. (8), (9) on logits, or sigmoids
     mutual: bool = False  # let the distillation reach the teacher, as printed
     distillation_warmup: float = Field(default=0.2, ge=0, le=1)  # share of training until full α
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
+        if not (self.teacher or self.student):
+            raise ValueError("teacher and student are both off, so that nothing would be trained")
+        return self
 
 
 PAPER: dict[str, Any] = {

@@ -34,6 +34,7 @@ def generative(
     if config.hinge:
         step = step + config.hinge * _hinge(logits, y, left, config)
     weights = place_weights(places) * left.any(2)  # (B, J)
+    # Eq. (6)
     return (step * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
@@ -96,18 +97,24 @@ def decay_weights(places: int, decay: float | str, device: torch.device) -> Tens
 def target(logits: Tensor, left: Tensor, mask: Tensor, config: Config) -> Tensor:
     """(B, M) the generator's distribution over items, Eq. (8); sums to 1 over valid items.
 
-    logits, left (B, T, M). A place with nothing left passes its weight on to the others.
+    logits, left (B, T, M). `config.target` says what the softmax of a place runs over: "left", the
+    items it may still take; "valid", all of them; "placed", those left, where an item chosen at an
+    earlier place counts in full, so that an item's mass is the discounted chance that it stands at
+    a place or above it. With "left" alone an item that is chosen early gets the mass of its one
+    place, and an item never chosen that of all: of a flat teacher it is the order upside down.
     """
     weights = decay_weights(logits.shape[1], config.decay, logits.device)
     if config.distillation == "printed":
         each = masked_log_softmax(torch.sigmoid(logits), mask.unsqueeze(1)).exp()
         mean = (each * weights[:, None]).sum(1)  # Eq. (8)
         return masked_log_softmax(mean / config.temperature, mask).exp()
-    open_places = left.any(2)  # (B, T)
-    weights = weights * open_places
-    weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-9)
-    each = masked_log_softmax(logits / config.temperature, left).exp()
-    return (each * weights.unsqueeze(2)).sum(1)  # Eq. (8)
+    if config.target == "valid":
+        left = mask.unsqueeze(1).expand_as(left)
+    each = masked_log_softmax(logits / config.temperature, left).exp() * left
+    if config.target == "placed":
+        each = each + (mask.unsqueeze(1) & ~left)  # chosen before: there for certain
+    mean = (each * weights[:, None]).sum(1)  # Eq. (8)
+    return mean / mean.sum(1, keepdim=True).clamp(min=1e-9)
 
 
 def distillation(logits: Tensor, goal: Tensor, mask: Tensor, config: Config) -> Tensor:
@@ -116,7 +123,7 @@ def distillation(logits: Tensor, goal: Tensor, mask: Tensor, config: Config) -> 
     scores = torch.sigmoid(logits) if config.distillation == "printed" else logits
     log_student = masked_log_softmax(scores / config.temperature, mask)
     entropy = torch.where(goal > 0, goal * goal.clamp(min=1e-12).log(), 0.0).sum(1)
-    divergence = entropy - (goal * log_student.masked_fill(~mask, 0.0)).sum(1)
+    divergence = entropy - (goal * log_student.masked_fill(~mask, 0.0)).sum(1)  # Eq. (9)
     scale = 1.0 if config.distillation == "printed" else config.temperature**2
     return divergence.mean() * scale
 

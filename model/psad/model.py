@@ -88,7 +88,7 @@ class Ranker(NeuralRanker):
                 terms["refinement"] = self._refinement_loss(encoded, chosen, batch)
             if self.student is not None and config.alpha:
                 goal = losses.target(logits, left, mask, config)
-                weight = config.alpha * self._warmth()
+                weight = config.alpha * self._warmth()  # Eq. (10)
                 terms["distillation"] = weight * losses.distillation(scores, goal, mask, config)
         return terms
 

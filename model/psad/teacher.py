@@ -129,7 +129,7 @@ class Teacher(nn.Module):
         if count == 0:
             return chosen
         hidden = self._least_confident(encoded, chosen, count)
-        logits = self.refill(encoded, chosen, hidden)
+        logits = self.refill(encoded, chosen, hidden)  # Eq. (4)
         stays = chosen.scatter(1, hidden, -1)
         taken = one_hot_places(stays, encoded.candidate_mask.shape[1]).any(1)
         items, _ = choose_in_turn(logits, encoded.candidate_mask & ~taken)
