@@ -240,26 +240,26 @@ class Derivation:
 
     def _match(self, history: Int32, candidates: Int32, table: Float32) -> None:
         """(3·bags, M) affinity, cosine and lift of every bag feature, all of them at once."""
-        starts, length, values = self._bag_starts, len(history), len(self._inverse_base)
-        flat = (history + self._slot_offset).ravel()
-        weights = (1.0 / np.sqrt(self._held(history))).take(self._slot_bag, axis=1)  # (N, Lb)
-        count = np.bincount(flat, minlength=values)
-        weight = np.bincount(flat, weights.ravel(), values)
+        length, values = len(history), len(self._inverse_base)
+        bags = np.concatenate([history, candidates])  # (N + M, Lb)
+        sizes = np.add.reduceat(bags > UNKNOWN, self._bag_starts, axis=1, dtype=np.int64)
+        sizes = np.maximum(sizes, 1)  # (N + M, bags)
+        roots, slots = np.sqrt(sizes), bags + self._slot_offset
+        theirs, slots = slots[:length].ravel(), slots[length:]
+        weights = (1.0 / roots[:length]).take(self._slot_bag, axis=1)
+        count = np.bincount(theirs, minlength=values)
+        weight = np.bincount(theirs, weights.ravel(), values)
         count[self._not_held] = weight[self._not_held] = 0  # two unknown values do not match
-        slots = candidates + self._slot_offset  # (M, Lb)
-        seen, own = count.take(slots), self._held(candidates)
-        smoothed = seen * self._inverse_base.take(slots)
-        smoothed += BAG_SMOOTHING
-        lift = np.log(smoothed / (length + BAG_SMOOTHING)) * (candidates > UNKNOWN)
-        rows = table.reshape(len(BAG), self._bags, -1)
-        rows[0] = (np.add.reduceat(seen, starts, axis=1) / (own * length)).T
-        rows[1] = (np.add.reduceat(weight.take(slots), starts, axis=1) / (np.sqrt(own) * length)).T
-        rows[2] = (np.add.reduceat(lift, starts, axis=1) / own).T
-
-    def _held(self, bag: Int32) -> Int64:
-        """(n, bags) how many known values each item holds, at least 1."""
-        held = np.add.reduceat(bag > UNKNOWN, self._bag_starts, axis=1, dtype=np.int64)
-        return np.maximum(held, 1, out=held)
+        matches = np.empty((len(BAG), *slots.shape))
+        matches[0] = seen = count.take(slots)
+        matches[1] = weight.take(slots)
+        smoothed = seen * self._inverse_base.take(slots) + BAG_SMOOTHING
+        matches[2] = np.log(smoothed / (length + BAG_SMOOTHING)) * (candidates > UNKNOWN)
+        sums = np.add.reduceat(matches, self._bag_starts, axis=2)  # (3, M, bags)
+        sums[:2] /= length
+        sums[::2] /= sizes[length:]
+        sums[1] /= roots[length:]
+        table[:] = sums.transpose(0, 2, 1).reshape(table.shape)
 
     def _difference(self, history: Float32, candidates: Float32, table: Float32) -> None:
         """(In, M) number minus the mean of the history's known ones; 0 where either is missing."""

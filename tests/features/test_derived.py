@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -229,18 +230,32 @@ def test_a_selection_of_features_has_the_same_bits_as_all_of_them(
         np.testing.assert_array_equal(values, every[name])
 
 
-def test_threads_share_a_derivation(schema: FeatureSchema, catalogue: Catalogue) -> None:
+def test_a_list_computed_meanwhile_in_another_thread_changes_nothing(
+    schema: FeatureSchema, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     derivation = Derivation(schema, catalogue.statistics)
-    rng = np.random.default_rng(0)
-    tasks = [(rng.integers(0, 15, 6), rng.permutation(15)[:9]) for _ in range(200)]
+    here, own, meanwhile = threading.get_ident(), derivation._positions, []
 
-    def compute(task: tuple[Any, Any]) -> Any:
-        return derivation.compute(*(gathered(catalogue, side) for side in task))
+    def compute(history: list[int], candidates: list[int]) -> Any:
+        return derivation.compute(*(gathered(catalogue, side) for side in (history, candidates)))
 
-    expected = [compute(task) for task in tasks]
-    with ThreadPoolExecutor(4) as pool:
-        for got, want in zip(pool.map(compute, tasks), expected, strict=True):
-            np.testing.assert_array_equal(got, want)
+    class Interrupted(np.ndarray[Any, Any]):
+        """Scratch in the middle of whose use another thread computes a whole list."""
+
+        def take(self, *arguments: Any) -> Any:
+            with ThreadPoolExecutor(1) as pool:
+                meanwhile.append(pool.submit(compute, [1, 2, 3], [9, 8, 7, 6, 5]).result())
+            return np.asarray(self).take(*arguments)
+
+    expected = compute([1, 2, 3], [4, 5, 6, 7]), compute([1, 2, 3], [9, 8, 7, 6, 5])
+    monkeypatch.setattr(
+        derivation,
+        "_positions",
+        lambda: own().view(Interrupted) if threading.get_ident() == here else own(),
+    )
+    np.testing.assert_array_equal(compute([1, 2, 3], [4, 5, 6, 7]), expected[0])
+    assert meanwhile
+    np.testing.assert_array_equal(meanwhile[0], expected[1])
 
 
 def test_a_failed_list_leaves_no_trace_in_the_next(
