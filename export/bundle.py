@@ -22,6 +22,8 @@ from features.bundle import GOLDEN, SCORER, publish, seal, writing
 from features.encode import RawItems, Request
 from features.errors import BundleError
 from model.config import RunConfig
+from model.fit import ways
+from model.ranker import NeuralRanker
 from model.train import METRICS, commit, load_run
 
 GOLDEN_REQUESTS = 8
@@ -36,10 +38,12 @@ def export_run(run: Path | str, bundle: Path | str, *, dataset: Path | str | Non
     """
     run, folder, console = Path(run), Path(bundle), Console()
     ranker, config = load_run(run)
-    if not isinstance(ranker, torch.nn.Module):
+    if not isinstance(ranker, NeuralRanker):
         raise BundleError(
             f"{config.model} has no scoring network to export; choose a neural model."
         )
+    if "scorer" not in ways(ranker):
+        raise BundleError(f"{run} trained a generator alone; train its scoring network as well.")
     data = Dataset.load(Path(dataset or config.dataset))
     if data.schema.fingerprint() != config.fingerprint:
         raise BundleError(f"{data.folder} is not the dataset that {run} was trained on.")

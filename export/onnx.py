@@ -1,4 +1,4 @@
-"""The scoring network as an ONNX graph: inputs by `schema.tensors()`, output `scores` (B, M) logits.
+"""The scoring network as an ONNX graph: inputs as `schema.tensors()`, output `scores` (B, M).
 
 Batch, history and candidates are dynamic, so that a request of 8 history items and 20 candidates
 does not pay for 50 and 30. B lists, N history items, M candidates.
@@ -6,7 +6,10 @@ does not pay for 50 and 30. B lists, N history items, M candidates.
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +51,7 @@ def export_scorer(ranker: nn.Module, schema: FeatureSchema, path: Path) -> Score
         {axis: dynamic for axis, size in enumerate(spec.axes) if isinstance(size, str)}
         for spec in specs
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+    with _quiet():
         program = torch.onnx.export(
             scorer, inputs, dynamo=True, opset_version=OPSET, dynamic_shapes=(shapes,),
             input_names=[spec.name for spec in specs], output_names=[OUTPUT],
@@ -58,6 +60,20 @@ def export_scorer(ranker: nn.Module, schema: FeatureSchema, path: Path) -> Score
     assert program is not None
     onnx.save(_tidy(program.model_proto), path)
     return scorer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's own deprecations and its regret that torchvision is not installed."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _tidy(model: Any) -> Any:

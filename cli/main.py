@@ -1,0 +1,227 @@
+"""The command line `psad`: one verb a function, and every function thin.
+
+    psad prepare ml_100k datasets/ml_100k
+    psad train datasets/ml_100k runs/first
+    psad evaluate runs/first
+    psad export runs/first bundles/psad/1
+    psad serve bundles/psad
+
+What a verb does is imported when it runs, so that `psad serve` needs no torch and help is instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.errors import Verbs
+from cli.serve import add_serve
+
+app = typer.Typer(
+    cls=Verbs,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # examples stay in one piece, to be copied
+)
+
+
+class Split(StrEnum):
+    """How lists are divided into train, valid and test."""
+
+    last_list = "last-list"
+    time = "time"
+    user = "user"
+
+
+class Part(StrEnum):
+    """Which lists to judge on."""
+
+    valid = "valid"
+    test = "test"
+
+
+class Mode(StrEnum):
+    """By which of its two ways a model orders a list."""
+
+    scorer = "scorer"
+    generator = "generator"
+
+
+@app.callback()
+def psad(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Learn to put logged lists in a better order, and serve that order.
+
+    \b
+    The way from a log to a service, in five commands:
+      psad prepare ml_100k datasets/ml_100k        a log becomes a dataset
+      psad train datasets/ml_100k runs/first       a model learns from it
+      psad evaluate runs/first                     how good is it?
+      psad export runs/first bundles/psad/1        the model as a bundle
+      psad serve bundles/psad                      POST /rerank
+
+    `psad VERB --help` explains each and shows examples.
+    """
+
+
+@app.command()
+def prepare(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A data set's name, or a folder of your own.")
+    ],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder to write.")],
+    split: Annotated[
+        Split | None, typer.Option(help="How to divide the lists.", show_default="the source's own")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of shuffles and of the split by user.")] = 0,
+) -> None:
+    """Make a dataset of a log.
+
+    Builds lists, histories, splits, vocabularies and statistics.
+
+    SOURCE is `ml_100k` or `ranklens`, which are fetched where they are not at hand ($PSAD_DATA and
+    the cache are looked at first), or a folder of your own with impressions, items and users
+    (Parquet or CSV) and schema.toml. What was left out, and why, is printed.
+
+    \b
+    Examples:
+      psad prepare ml_100k datasets/ml_100k
+      psad prepare my_logs datasets/mine --split time
+    """
+    from data.prepare import prepare as run
+
+    run(source, dataset, split=split.value if split else None, seed=seed)
+
+
+@app.command()
+def train(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="What `prepare` wrote.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder to write.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE", help="Settings in place of the preset's.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(help="The model: a file's name in model/.")] = "psad",
+    preset: Annotated[str, typer.Option(help="A named configuration of the model.")] = "robust",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from RUN's last checkpoint.")
+    ] = False,
+) -> None:
+    """Train a model on a dataset.
+
+    RUN gets the configuration, the weights, the metrics, a log of every epoch and the learning
+    curves as a picture. The validation lists decide when to stop, and it ends with a table of the
+    model beside the reference orders on them; the test lists wait for `psad evaluate`.
+
+    \b
+    Examples:
+      psad train datasets/ml_100k runs/first --model psad --preset robust
+      psad train datasets/ml_100k runs/wide --preset robust learning_rate=0.001 --seed 1
+      psad train datasets/ml_100k runs/first --resume
+    """
+    from model.train import train as go
+
+    go(
+        dataset,
+        run,
+        model=model,
+        preset=preset,
+        seed=seed,
+        resume=resume,
+        overrides=key_values(overrides or ()),
+    )
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="What `train` wrote.")],
+    split: Annotated[Part, typer.Option(help="Which lists to judge on.")] = Part.test,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="Order by the scores, or by the generated list.",
+            show_default="each way the model has",
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="The row that the others are compared with.",
+            show_default="lambdamart, else click_rate",
+        ),
+    ] = None,
+    latency: Annotated[bool, typer.Option("--latency", help="Measure latency too.")] = False,
+) -> None:
+    """Judge runs beside the reference orders.
+
+    Every difference from the base row comes with its interval and test. Runs of one model with
+    different seeds become one row. All runs must be of the same dataset.
+
+    \b
+    Examples:
+      psad evaluate runs/first
+      psad evaluate runs/psad-0 runs/psad-1 runs/prm-0 runs/prm-1 --base prm
+      psad evaluate runs/first --mode generator --latency
+    """
+    from model.report import evaluate_runs
+
+    chosen = mode.value if mode else None
+    evaluate_runs(runs, split.value, mode=chosen, base=base, with_latency=latency)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="What `train` wrote.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="bundles/NAME/VERSION, to be written.")
+    ],
+    dataset: Annotated[
+        Path | None, typer.Option(help="Where RUN's dataset lies now, if it was moved.")
+    ] = None,
+) -> None:
+    """Turn a run into a bundle to serve.
+
+    BUNDLE becomes the current version of its NAME. The exported graph is compared with the trained
+    model on random and real lists; where they disagree nothing is published.
+
+    \b
+    Example:
+      psad export runs/first bundles/psad/1
+    """
+    from export import export_run
+
+    export_run(run, bundle, dataset=dataset)
+
+
+add_serve(app)
+
+
+def key_values(overrides: Sequence[str]) -> dict[str, str]:
+    """`["a=1", "b=x=y"]` as a dictionary; refuses a word without `=` and a key given twice."""
+    pairs: dict[str, str] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE, such as learning_rate=0.001")
+        if key in pairs:
+            raise typer.BadParameter(f"{key!r} is given twice")
+        pairs[key] = value
+    return pairs
+
+
+def main() -> None:
+    """The entry point of the `psad` script."""
+    app(prog_name="psad")
+
+
+if __name__ == "__main__":
+    main()

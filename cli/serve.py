@@ -1,0 +1,77 @@
+"""`psad serve`: a flag for each setting of the service, made from service/settings.py itself.
+
+A setting that is not given as a flag comes from its RERANK_* variable, then from its default;
+service/settings.py reads both, and checks all three alike.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated
+
+import typer
+from pydantic.fields import FieldInfo
+
+from service.settings import PREFIX, Settings
+
+HELP = {
+    "host": "Address to listen on; 0.0.0.0 inside a container.",
+    "port": "Port to listen on; 0 takes a free one.",
+    "device": "cpu or cuda; the start stops where it is not there.",
+    "deadline_ms": "Time a request has when it names no deadline of its own.",
+    "late_ms": "Wait this much longer for a score that is under way.",
+    "on_failure": "incoming (answer in the incoming order) or error.",
+    "max_body_bytes": "Larger bodies get 413.",
+    "max_candidates": "Longer lists get 422.",
+    "max_history": "Longer histories get 422.",
+    "max_inflight": "Requests inside the process; beyond it: overload.",
+    "max_queue": "Requests waiting for the model; beyond it: overload.",
+    "api_key": "Bearer key that callers must send; safer given as the variable.",
+    "stop_seconds": "Time that requests in flight have after SIGTERM.",
+}
+
+
+def serve(**given: str | None) -> None:
+    """Serve a bundle: POST /rerank.
+
+    With probes, metrics and a page to try it (/docs). BUNDLE is bundles/NAME, of which the current
+    version is served, or one version's folder. Every flag can be given as the variable in
+    brackets instead.
+
+    \b
+    Examples:
+      psad serve bundles/psad
+      psad serve bundles/psad --port 8080 --deadline-ms 20
+      RERANK_BUNDLE=bundles/psad psad serve
+    """
+    from service.__main__ import serve as until_stopped
+
+    until_stopped(Settings.from_env(**given))
+
+
+def add_serve(app: typer.Typer) -> None:
+    """Register the verb, its flags read from Settings."""
+    fields = Settings.model_fields.items()
+    parameters = [_argument() if name == "bundle" else _flag(name, one) for name, one in fields]
+    serve.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command()(serve)
+
+
+def _argument() -> inspect.Parameter:
+    shown = typer.Argument(
+        metavar="BUNDLE", help="What `export` wrote.", envvar=f"{PREFIX}BUNDLE", show_envvar=True
+    )
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter("bundle", kind, annotation=Annotated[str, shown])
+
+
+def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
+    """Text that Settings reads and checks; None where it is not given."""
+    default = "" if field.default is None else f", by default {field.default}"
+    shown = typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=f"{HELP[name]} [{PREFIX}{name.upper()}{default}]",
+        metavar="TEXT" if isinstance(field.default, str | None) else "NUMBER",
+    )
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=None, annotation=Annotated[str | None, shown])
