@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata, wilcoxon
 
 Floats = NDArray[np.float64]
-Verdict = Literal["better", "level", "worse"]
+Verdict = Literal["better", "level", "undecided", "worse"]
 
 LEVEL_MARGIN = 0.005  # level: the interval's lower end is above −0.005
 SAME = 1e-12  # differences this small are rounding, not a difference
@@ -39,10 +39,13 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Better: the interval lies above 0. Level: its lower end is above −0.005."""
+        """Better: the interval lies above 0. Level: its lower end is above −0.005. Otherwise worse
+        where it lies below 0, and undecided where it is too wide to tell."""
         if self.low > 0:
             return "better"
-        return "level" if self.low > -LEVEL_MARGIN else "worse"
+        if self.low > -LEVEL_MARGIN:
+            return "level"
+        return "worse" if self.high < 0 else "undecided"
 
 
 def over_seeds(runs: Sequence[ArrayLike]) -> Floats:

@@ -29,7 +29,7 @@ class Training(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(default=30, ge=1)  # at most
+    epochs: int = Field(default=15, ge=1)  # at most; the learning rate falls over all of them
     patience: int = Field(default=6, ge=1)  # epochs without a better validation NDCG@10
     batch_size: int = Field(default=128, ge=1)  # lists
     learning_rate: float = Field(default=1e-3, gt=0)  # at its peak, after the warm-up

@@ -22,7 +22,7 @@ from accelerate import Accelerator, DataLoaderConfiguration, DistributedDataPara
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -126,7 +126,7 @@ class _Loop:
         self.schedule = schedule
         self.average = AveragedModel(
             ranker.to(self.accelerator.device),
-            multi_avg_fn=get_ema_multi_avg_fn(training.average) if training.average else None,
+            multi_avg_fn=_moving_average(training.average),
         )
         self.accelerator.register_for_checkpointing(self.state, self.average, self.schedule)
 
@@ -205,9 +205,10 @@ class _Loop:
         judged.eval()
         modes = ways(judged)
         record = {
-            f"ndcg_{mode}": round(evaluate(judged, self.dataset, "valid", mode=mode).mean("ndcg@10"), 6)
+            f"ndcg_{mode}": evaluate(judged, self.dataset, "valid", mode=mode).mean("ndcg@10")
             for mode in modes
-        }  # fmt: skip
+        }
+        record = {name: round(value, 6) for name, value in record.items()}
         record["valid"] = record[f"ndcg_{modes[0]}"]
         some = load_batch(self.dataset, self.dataset.splits["valid"][:OBSERVED_LISTS])
         observed = judged.observe(some.to(self.accelerator.device))
@@ -268,6 +269,17 @@ def _groups(ranker: nn.Module, training: Training) -> list[dict[str, Any]]:
                 decay = training.embedding_weight_decay
             groups.setdefault(decay, []).append(parameter)
     return [{"params": found, "weight_decay": decay} for decay, found in groups.items()]
+
+
+def _moving_average(most: float) -> Any:
+    """Averaging that forgets the first weights fast: its memory grows with the steps taken."""
+
+    @torch.no_grad()
+    def update(averaged: Any, current: Any, steps: Tensor) -> None:
+        taken = float(steps)
+        torch._foreach_lerp_(averaged, current, 1.0 - min(most, (1.0 + taken) / (10.0 + taken)))
+
+    return update
 
 
 def _shape(steps: int, warmup: float) -> Any:

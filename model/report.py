@@ -69,6 +69,7 @@ def evaluate_runs(
     *,
     mode: Mode | None = None,
     base: str | None = None,
+    subject: str | None = None,
     metric: str = METRIC,
     with_latency: bool = False,
     tuning: Mapping[str, str] | None = None,
@@ -77,7 +78,8 @@ def evaluate_runs(
     """Evaluate runs on one split, print the tables, return them.
 
     `mode` None takes every way a model can rank; one without a generator is judged by its scores.
-    `base` names the row to compare with; `tuning` says, by model, what finding its settings cost.
+    `base` names the row that all are compared with, `subject` one to be compared with all;
+    `tuning` says, by model, what finding its settings cost.
     Raises EvaluationError for runs of different datasets.
     """
     loaded = [_load(Path(folder)) for folder in runs]
@@ -92,7 +94,9 @@ def evaluate_runs(
             rows.append(replace(row, tuning=(tuning or {}).get(group[0].config.model, "")))
     names = [row.name for row in rows]
     chosen = base or next(name for name in BASES if name in names)
-    report = Report(describe(dataset, split), tuple(rows), tables(rows, chosen, metric=metric))
+    report = Report(
+        describe(dataset, split), tuple(rows), tables(rows, chosen, metric=metric, subject=subject)
+    )
     report.show(console or Console())
     return report
 
@@ -213,6 +217,14 @@ def _row(group: Sequence[_Run], dataset: Dataset, split: str, mode: Mode, suffix
     return Row(
         row_name(config.model, config.settings, mode) + suffix,
         tuple(evaluations),
-        parameters=group[0].metrics.get("parameters"),
+        parameters=_size(group[0].ranker),
         train_seconds=tuple(run.metrics["training"]["seconds"] for run in group),
     )
+
+
+def _size(ranker: Ranker) -> int | None:
+    """Parameters of a network, leaves of trees."""
+    if isinstance(ranker, torch.nn.Module):
+        return sum(parameter.numel() for parameter in ranker.parameters())
+    size = getattr(ranker, "size", None)
+    return None if size is None else size()

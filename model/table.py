@@ -43,7 +43,7 @@ class Row:
 
     name: str
     evaluations: tuple[Evaluation, ...]
-    parameters: int | None = None
+    parameters: int | None = None  # of trees their leaves
     train_seconds: tuple[float, ...] = ()
     latency: tuple[Latency, ...] = ()
     tuning: str = ""  # trials and budget
@@ -69,30 +69,35 @@ class Table(NamedTuple):
 
 
 def compare_rows(
-    rows: Sequence[Row],
-    base: str,
-    *,
-    metric: str = METRIC,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    rows: Sequence[Row], base: str, *, metric: str = METRIC, turned: bool = False
 ) -> dict[str, Comparison]:
-    """Every row but the base and the ceilings against the base, Holm-corrected as one family."""
+    """Every row but the base and the ceilings against the base, Holm-corrected as one family.
+
+    `turned` compares the base with each of them instead: is it better than they are?
+    """
     by_name = {row.name: row for row in rows}
     if base not in by_name:
         raise TableError(f"there is no row {base!r} to compare with; rows: {', '.join(by_name)}.")
     _same_lists(rows)
-    baseline, users = by_name[base].over_seeds(metric), rows[0].evaluations[0].users
+    fixed, users = by_name[base].over_seeds(metric), rows[0].evaluations[0].users
     others = [row for row in rows if row.name not in (base, *CEILINGS)]
-    found = [
-        compare(row.over_seeds(metric), baseline, users, resamples=resamples, seed=seed)
-        for row in others
-    ]
+    pairs = [(row.over_seeds(metric), fixed) for row in others]
+    found = [compare(*(pair[::-1] if turned else pair), users) for pair in pairs]
     return {row.name: one for row, one in zip(others, correct(found), strict=True)}
 
 
-def tables(rows: Sequence[Row], base: str, *, metric: str = METRIC) -> tuple[Table, ...]:
-    """Quality, comparison with the base, and (where anything is known of it) cost."""
-    made = [_quality(rows), _comparison(compare_rows(rows, base, metric=metric), base, metric)]
+def tables(
+    rows: Sequence[Row], base: str, *, metric: str = METRIC, subject: str | None = None
+) -> tuple[Table, ...]:
+    """Quality, all rows against the base, the subject (if named) against all rows, and cost."""
+    of = TITLES[metric]
+    made = [
+        _quality(rows),
+        _comparison(compare_rows(rows, base, metric=metric), f"{of} against {base}", "ranker"),
+    ]
+    if subject is not None:
+        found = compare_rows(rows, subject, metric=metric, turned=True)
+        made.append(_comparison(found, f"{of} of {subject} against each row", "against"))
     models = [row for row in rows if row.name not in REFERENCE_NAMES]
     return (*made, _cost(models)) if models else tuple(made)
 
@@ -137,8 +142,8 @@ def _score(row: Row, metric: str) -> str:
     return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
-def _comparison(found: Mapping[str, Comparison], base: str, metric: str) -> Table:
-    columns = ("ranker", "difference", "95% interval", "p (Holm)", "effect", "verdict")
+def _comparison(found: Mapping[str, Comparison], title: str, first: str) -> Table:
+    columns = (first, "difference", "95% interval", "p (Holm)", "effect", "verdict")
     body = [
         (
             name,
@@ -150,7 +155,6 @@ def _comparison(found: Mapping[str, Comparison], base: str, metric: str) -> Tabl
         )
         for name, one in found.items()
     ]
-    title = f"{TITLES[metric]} against {base}"
     return Table(title, columns, tuple(body), _comparison_note(found))
 
 
@@ -161,7 +165,8 @@ def _comparison_note(found: Mapping[str, Comparison]) -> str:
         f"{counts}Lists averaged over seeds, then a paired bootstrap over users ({RESAMPLES:,} "
         f"resamples) and Wilcoxon's signed-rank test (Pratt), Holm-corrected over {len(found)} "
         "rows; effect is the matched-pairs rank biserial. Better: the interval lies above 0; "
-        f"level: its lower end is above −{LEVEL_MARGIN}."
+        f"level: its lower end is above −{LEVEL_MARGIN}; undecided: it reaches from below that to "
+        "above 0."
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +28,7 @@ from features.schema import FeatureSchema
 from model import registry
 from model.config import ConfigError, RunConfig, Training, configure
 from model.curves import draw_curves
-from model.evaluate import evaluate, evaluate_references
+from model.evaluate import evaluate, evaluate_references, row_name
 from model.fit import PROGRESS, ways
 from model.ranker import Ranker
 
@@ -54,10 +55,13 @@ def train(
     Raises RunError where the folder holds another run, ConfigError for unknown settings.
     """
     folder, data = Path(run), Dataset.load(Path(dataset))
+    asked = configure(model, preset or "robust", {"seed": str(seed), **(overrides or {})})
     if resume and (folder / CONFIG).exists():
         config = _resumed(folder, data)
+        if overrides or preset or seed or model != "psad":  # `--resume` alone takes the run's own
+            _refuse_other_settings(folder, config, model, asked)
     else:
-        config = _new(folder, data, model, preset or "robust", seed, overrides or {})
+        config = _new(folder, data, model, preset or "robust", asked)
     if (folder / METRICS).exists():
         Console().print(f"{folder} is finished; nothing to resume.")
         return json.loads((folder / METRICS).read_text())
@@ -77,13 +81,13 @@ def train(
 
 
 def _new(
-    folder: Path, data: Dataset, model: str, preset: str, seed: int, overrides: Mapping[str, str]
+    folder: Path, data: Dataset, model: str, preset: str, asked: tuple[Any, Training]
 ) -> RunConfig:
     if (folder / CONFIG).exists():
         raise RunError(
             f"{folder} holds a run already. Go on with it by --resume, or choose another folder."
         )
-    settings, training = configure(model, preset, {"seed": str(seed), **overrides})
+    settings, training = asked
     folder.mkdir(parents=True, exist_ok=True)
     config = RunConfig(
         model=model,
@@ -107,10 +111,32 @@ def _resumed(folder: Path, data: Dataset) -> RunConfig:
     return config
 
 
+def _refuse_other_settings(
+    folder: Path, config: RunConfig, model: str, asked: tuple[Any, Training]
+) -> None:
+    """A run goes on as it began; raises RunError naming what was asked to be otherwise."""
+    began = {"model": config.model, **config.settings, **config.training.model_dump(mode="json")}
+    given = [part.model_dump(mode="json") for part in asked]
+    wanted = {"model": model, **given[0], **given[1]}
+    other = [f"{key} is {began.get(key)}, not {wanted[key]}" for key in wanted
+             if began.get(key) != wanted[key]]  # fmt: skip
+    if other:
+        raise RunError(
+            f"{folder} was begun otherwise ({'; '.join(other[:3])}). Go on with it by --resume "
+            "alone, or train into another folder."
+        )
+
+
 def build(config: RunConfig, schema: FeatureSchema) -> Ranker:
-    """The untrained model of a configuration."""
+    """The untrained model of a configuration; raises ConfigError for settings it does not have."""
     model = registry.find(config.model)
-    ranker: Ranker = model.Ranker(schema, model.Config.model_validate(config.settings))
+    try:
+        settings = model.Config.model_validate(config.settings)
+    except ValidationError as error:
+        raise ConfigError(
+            f"the run's settings are not those of {config.model} in this version: {error}"
+        ) from error
+    ranker: Ranker = model.Ranker(schema, settings)
     return ranker
 
 
@@ -137,7 +163,7 @@ def _judge(ranker: Ranker, data: Dataset, config: RunConfig) -> dict[str, Any]:
     """Validation figures of the model and the reference rows, printed as a table."""
     rows: dict[str, dict[str, float]] = {}
     for mode in ways(ranker):
-        name = _row_name(config, mode)
+        name = row_name(config.model, config.settings, mode)
         rows[name] = evaluate(ranker, data, "valid", mode=mode).means()
     rows |= {name: found.means() for name, found in evaluate_references(data, "valid").items()}
     table = Table(title=f"{data.schema.name}, {len(data.splits['valid'])} validation lists")
@@ -153,15 +179,6 @@ def _judge(ranker: Ranker, data: Dataset, config: RunConfig) -> dict[str, Any]:
         "commit": commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
     }
-
-
-def _row_name(config: RunConfig, mode: str) -> str:
-    if config.model != "psad":
-        return config.model
-    alone = not (config.settings["student"] and config.settings["teacher"])
-    if mode == "scorer":
-        return "psad-s (alone)" if alone else "psad-s"
-    return "psad-g" if alone else "psad-s/generator"
 
 
 def parameters(ranker: Ranker) -> int:

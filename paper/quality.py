@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for row in asked.rows
         }
         _train_all(folder, runs, asked.jobs)
-        report = evaluate_runs(list(runs.values()), "test", base="click_rate", subject=asked.subject)
+        report = evaluate_runs(
+            list(runs.values()), "test", base="click_rate", subject=asked.subject
+        )
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"quality-{data.schema.name}.md"
         path.write_text(f"# Quality on {data.schema.name}\n\n{report.markdown()}", encoding="utf-8")

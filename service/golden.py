@@ -55,11 +55,17 @@ def _same_arrays(arrays: Arrays, expected: Mapping[str, Any]) -> None:
             raise ValueError(f"the array {name} differs from the expected one")
 
 
+def _close(logits: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> bool:
+    """Within the tolerance, times the largest score where that is above 1: float32 is relative."""
+    allowed = TOLERANCE * max(1.0, float(np.abs(expected).max(initial=0.0)))
+    return bool((np.abs(logits - expected) <= allowed).all())
+
+
 def _same_scores(
     logits: npt.NDArray[np.float64], order: npt.NDArray[np.int64], entry: Mapping[str, Any]
 ) -> None:
     expected = np.asarray(entry["scores"], np.float64)
-    if expected.shape != logits.shape or not np.allclose(logits, expected, 0.0, TOLERANCE):
+    if expected.shape != logits.shape or not _close(logits, expected):
         raise ValueError("the scores differ from the expected ones")
     wanted = np.asarray(entry.get("order", np.argsort(-expected, kind="stable")), np.int64)
     if np.abs(expected[order] - expected[wanted]).max(initial=0.0) >= TIE:

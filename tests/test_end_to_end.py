@@ -61,7 +61,7 @@ kind = "categorical"
 
 
 def write_groceries(folder: Path) -> Path:
-    """Shoppers buy from favourite aisles, more when it is on offer. Numbers as ids, gaps as gaps."""
+    """Shoppers have favourite aisles and like offers. Ids are numbers, some grams missing."""
     random = np.random.default_rng(7)
     folder.mkdir()
     (folder / "schema.toml").write_text(SCHEMA)

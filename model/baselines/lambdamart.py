@@ -39,7 +39,7 @@ class LambdaMARTError(PsadError):
 
 
 class Config(BaseModel):
-    """Chosen on valid of ML-100K and RankLens."""
+    """Chosen on valid, two seeds: ML-100K among 50 random settings, RankLens among 12."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

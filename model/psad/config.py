@@ -17,12 +17,12 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # embedding and encoder, section 4.1
-    embedding_width: int = Field(default=16, ge=1)  # of one categorical or bag feature
+    embedding_width: int = Field(default=8, ge=1)  # of one categorical or bag feature
     width: int = Field(default=64, ge=1)  # d
-    layers: int = Field(default=2, ge=1)  # L
+    layers: int = Field(default=1, ge=1)  # L
     heads: int = Field(default=4, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    unknown_rate: float = Field(default=0.1, ge=0, lt=1)  # values hidden in training, for cold ones
+    unknown_rate: float = Field(default=0.5, ge=0, lt=1)  # values hidden in training, for cold ones
     attn_bias: Literal["logit", "post"] = "logit"  # Eq. (1): P inside the softmax, or as printed
     position: Literal["relative", "pair"] = "relative"  # Eq. (1): by offset, or S × S parameters
     residual: bool = True  # Eq. (2): pre-norm and residuals, or neither
@@ -73,6 +73,8 @@ class Config(BaseModel):
 
 
 PAPER: dict[str, Any] = {
+    "embedding_width": 16,
+    "layers": 2,
     "attn_bias": "post",
     "position": "pair",
     "residual": False,
@@ -93,6 +95,6 @@ PAPER: dict[str, Any] = {
 }
 
 # the demonstration's: the robust model with half the width, for a minute's training
-DEMO: dict[str, Any] = {"width": 32, "embedding_width": 8, "epochs": 8, "patience": 3}
+DEMO: dict[str, Any] = {"width": 32, "epochs": 8}
 
 PRESETS: dict[str, dict[str, Any]] = {"robust": {}, "paper": PAPER, "demo": DEMO}

@@ -152,11 +152,12 @@ class Ranker(NeuralRanker):
         goal = losses.target(self.teacher.all_places(encoded, chosen), left, mask, self.config)
         scores = self.student(encoded).masked_fill(~mask, NEVER)
         correlations = [
-            stats.spearmanr(g[m].cpu(), s[m].cpu()).statistic
+            float(stats.spearmanr(g[m].cpu(), s[m].cpu()).statistic)
             for g, s, m in zip(goal, scores, mask, strict=True)
-            if m.sum() > 1
+            if len(g[m].unique()) > 1
+            and len(s[m].unique()) > 1  # a constant correlates with nothing
         ]
-        return {
-            "target_entropy": losses.relative_entropy(goal, mask).mean().item(),
-            "target_correlation": float(torch.tensor(correlations).nanmean()),
-        }
+        found = {"target_entropy": losses.relative_entropy(goal, mask).mean().item()}
+        if correlations:
+            found["target_correlation"] = sum(correlations) / len(correlations)
+        return found

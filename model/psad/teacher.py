@@ -105,7 +105,8 @@ class Teacher(nn.Module):
         stays = torch.ones_like(chosen, dtype=torch.bool).scatter(1, hidden, False)  # (B, T)
         count = hidden.shape[1]
         together = torch.ones(1, count, count, dtype=torch.bool, device=chosen.device)
-        return self.logits(encoded, chosen, hidden, stays.unsqueeze(1), together)
+        sees = stays.unsqueeze(1).expand(-1, count, -1)
+        return self.logits(encoded, chosen, hidden, sees, together)
 
     def generate(self, encoded: Encoded, noise: float = 0.0) -> Tensor:
         """(B, T) a list of items, block by block; greedy, or sampled with `noise`."""

@@ -5,6 +5,7 @@ The datasets and models are those of tests/model.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 from collections.abc import Callable
@@ -68,9 +69,27 @@ def exported(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Expo
 @pytest.fixture(scope="session")
 def paper(plain: Dataset, tools: Any, tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """The paper's preset on the schema that holds least, with weights on every path."""
-    path = tmp_path_factory.mktemp("paper") / "scorer.onnx"
     ranker = tools.shaken(plain, "psad", scale=0.15, **tools.preset("paper"))
-    return Graph(export_scorer(ranker, plain.schema, path), path, plain)
+    return graph_of(ranker, plain, tmp_path_factory.mktemp("paper"))
+
+
+@pytest.fixture(scope="session")
+def graph_by_name(
+    dataset: Dataset, tools: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Graph]:
+    """The graph of any neural model on the rich schema, made once."""
+
+    @functools.cache
+    def make(name: str) -> Graph:
+        return graph_of(tools.shaken(dataset, name), dataset, tmp_path_factory.mktemp(name))
+
+    return make
+
+
+def graph_of(ranker: Any, dataset: Dataset, folder: Path) -> Graph:
+    """Export it into a folder."""
+    path = folder / "scorer.onnx"
+    return Graph(export_scorer(ranker, dataset.schema, path), path, dataset)
 
 
 def edit_graph(path: Path, change: Callable[[onnx.ModelProto], None]) -> None:

@@ -22,6 +22,7 @@ from export.parity import (
     swaps_between_ties,
 )
 from features.bundle import SCORER
+from model import registry
 from model.train import load_run
 
 
@@ -33,11 +34,19 @@ def joint(exported: Any, dataset: Any) -> tuple[Scorer, Path, Any]:
     return Scorer(ranker, names).eval(), exported.bundle / SCORER, dataset
 
 
-@pytest.fixture(params=["joint", "paper"])
+OTHERS = [
+    name
+    for name in registry.names()
+    if name != "psad" and registry.find(name).Ranker.trains_by_gradient
+]
+
+
+@pytest.fixture(params=["joint", "paper", *OTHERS])
 def graph(request: pytest.FixtureRequest) -> tuple[Scorer, Path, Any]:
-    """A rich and a poor schema; the default and the printed model."""
-    found = request.getfixturevalue(request.param)
-    return tuple(found)
+    """A rich and a poor schema, PSAD's default and printed model, and every other neural one."""
+    if request.param in OTHERS:
+        return tuple(request.getfixturevalue("graph_by_name")(request.param))
+    return tuple(request.getfixturevalue(request.param))
 
 
 @pytest.mark.parametrize(
