@@ -28,7 +28,7 @@ class Config(BaseModel):
     embedding_width: int = Field(default=16, ge=1)  # of one feature's vector
     hidden: tuple[int, ...] = (200, 80)
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    unknown_rate: float = Field(default=0.1, ge=0, lt=1)  # values hidden in training
+    unknown_rate: float = Field(default=0.5, ge=0, lt=1)  # values hidden in training
 
 
 class Ranker(NeuralRanker):

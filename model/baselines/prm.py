@@ -31,12 +31,12 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    embedding_width: int = Field(default=16, ge=1)  # of one feature's vector
+    embedding_width: int = Field(default=8, ge=1)  # of one feature's vector
     width: int = Field(default=64, ge=1)
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    unknown_rate: float = Field(default=0.1, ge=0, lt=1)  # values hidden in training
+    unknown_rate: float = Field(default=0.5, ge=0, lt=1)  # values hidden in training
     head: Literal["softmax", "sigmoid"] = "softmax"
     reads_history: bool = False  # history items are tokens too, beside their mean
 

@@ -110,9 +110,9 @@ def test_a_graph_of_another_schema_is_refused(joint: Any, paper: Any) -> None:
 
 def test_a_difference_counts_at_real_candidates_alone() -> None:
     expected, mask, parity = np.array([[1.0, 2.0, 3.0]]), np.array([[True, True, False]]), Parity()
-    _compare(expected, expected + np.array([0.0, 5e-5, 99.0]), mask, parity)
-    assert parity.largest_difference == pytest.approx(5e-5)
-    for wrong in (2e-4, -2e-4, np.nan, np.inf):
+    _compare(expected, expected + np.array([0.0, 1.9e-4, 99.0]), mask, parity)
+    assert parity.largest_difference == pytest.approx(1.9e-4)
+    for wrong in (2.1e-4, -2.1e-4, np.nan, np.inf):  # the largest score of the list is 2
         with pytest.raises(ParityError, match=r"list \d of 2 candidates"):
             _compare(expected, expected + np.array([0.0, wrong, 0.0]), mask, parity)
     _compare(np.array([[np.nan]]), np.array([[1.0]]), np.array([[False]]), parity)  # nothing real
