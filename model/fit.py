@@ -88,6 +88,7 @@ def fit_by_gradient(
         loop.resume()
     while loop.goes_on():
         loop.epoch()
+    loop.accelerator.end_training()  # closes what writes for TensorBoard
     ranker.load(folder)
     state = loop.state
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
