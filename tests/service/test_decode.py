@@ -125,7 +125,7 @@ def test_no_body_of_the_largest_size_holds_the_loop_for_long(decoder: Decoder) -
         b'{"candidates":[' + b"{}," * 330_000 + b"{}]}",
         b'{"candidates":[' + b'"1",' * 249_000 + b'"1"]}',
     ):
-        begun = time.perf_counter()
+        begun = time.thread_time()  # this thread's own work, whatever else the machine does
         with contextlib.suppress(ApiError):
             decoder.decode(body)
-        assert time.perf_counter() - begun < 1.0  # 0.1 s where nothing else runs
+        assert time.thread_time() - begun < 1.0  # 0.1 s; quadratic work would take minutes

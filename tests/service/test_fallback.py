@@ -108,16 +108,16 @@ def test_infinite_scores_of_real_candidates_are_not_finite(serve: Any) -> None:
 
 def test_a_slow_model_never_holds_a_caller_past_deadline_and_patience(serve: Any) -> None:
     api = serve(deadline_ms=30, late_ms=20).loaded()
-    slow(api.engine, 0.5)
+    slow(api.engine, 3.0)
     begun = time.perf_counter()
     response = api.post(BODY)
-    assert time.perf_counter() - begun < 0.25
+    assert time.perf_counter() - begun < 1.5  # it waits 0.05 s; a busy machine adds its own
     assert_falls_back(response, "deadline")
 
 
 def test_a_score_that_ends_a_little_late_is_returned_and_counted(serve: Any) -> None:
-    api = serve(deadline_ms=30, late_ms=2_000).loaded()
-    slow(api.engine, 0.08)
+    api = serve(deadline_ms=300, late_ms=5_000).loaded()
+    slow(api.engine, 0.6)
     response = api.post(BODY)
     assert response.json()["fallback"] is None
     assert api.metric("late_total") == 1
@@ -143,7 +143,7 @@ def test_clients_never_wait_behind_a_queue_that_cannot_make_it(serve: Any) -> No
     reasons = {response.json()["fallback"] for response in responses}
     assert all(response.status_code == 200 for response in responses)
     assert reasons == {None, "deadline"}
-    assert max(waits) < 0.35  # in a row they would take 1.3 s
+    assert max(waits) < 1.0  # in a row they would take 1.3 s
 
 
 def test_the_queue_is_bounded(serve: Any) -> None:

@@ -103,7 +103,7 @@ def test_what_has_not_begun_by_its_deadline_is_given_up_at_once(worker: Worker) 
     worker._late = 5.0  # patience is for what has begun
 
     async def behind_a_slow_one() -> float:
-        first = asyncio.create_task(worker.run(lambda: time.sleep(0.4), perf_counter() + 2))
+        first = asyncio.create_task(worker.run(lambda: time.sleep(1.5), perf_counter() + 4))
         await asyncio.sleep(0.02)
         worker.average = 0.0
         begun = perf_counter()
@@ -113,4 +113,4 @@ def test_what_has_not_begun_by_its_deadline_is_given_up_at_once(worker: Worker) 
         await first
         return waited
 
-    assert asyncio.run(behind_a_slow_one()) < 0.3
+    assert asyncio.run(behind_a_slow_one()) < 1.0
