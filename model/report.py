@@ -114,9 +114,16 @@ def describe(dataset: Dataset, split: str) -> dict[str, str]:
         "split": f"{NOTES[info['split']]} {_later(dataset, split)}",
         "commit": commit() or "unknown (not in a git checkout)",
         "machine": f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}",
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def _command() -> str:
+    """What was typed, without the folders of this machine's programs."""
+    as_module = sys.orig_argv[1:2] == ["-m"]
+    words = ["python", *sys.orig_argv[1:]] if as_module else [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return shlex.join(words)
 
 
 def _later(dataset: Dataset, split: str) -> str:
@@ -180,7 +187,10 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 def _suffixes(groups: Sequence[tuple[_Run, ...]]) -> list[str]:
     """What tells rows of the same name apart: the preset, or the settings that vary."""
     configs = [group[0].config for group in groups]
-    names = [row_name(config.model, config.settings, "scorer") for config in configs]
+    names = [
+        row_name(config.model, config.settings, ways(group[0].ranker)[0])
+        for config, group in zip(configs, groups, strict=True)
+    ]
     suffixes = []
     for config, name in zip(configs, names, strict=True):
         same = [one for one, other in zip(configs, names, strict=True) if other == name]
