@@ -3,7 +3,7 @@
     python -m paper.quality datasets/ml_100k datasets/ranklens --seeds 5 --jobs 2
 
 Trains what is not trained yet (a run that was interrupted goes on), judges every run on the test
-split, and writes paper/results/quality-NAME.md. Each run is `psad train` in a process of its own.
+split, and writes paper/results/quality-NAME.md and .svg. Each run is `psad train` in a process of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from data.dataset import Dataset
 from features.errors import PsadError
 from model.report import evaluate_runs
 from model.train import METRICS
+from paper.figures import draw_quality
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -55,12 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         _train_all(folder, runs, asked.jobs)
         report = evaluate_runs(
-            list(runs.values()), "test", base="click_rate", subject=asked.subject
+            list(runs.values()), "test", base="click_rate", subject=asked.subject, tuning=TUNING
         )
         RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"quality-{data.schema.name}.md"
-        path.write_text(f"# Quality on {data.schema.name}\n\n{report.markdown()}", encoding="utf-8")
-        print(f"wrote {path}")
+        name = f"quality-{data.schema.name}"
+        text = f"# Quality on {data.schema.name}\n\n![NDCG@10]({name}.svg)\n\n{report.markdown()}"
+        (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
+        draw_quality(report.rows, RESULTS / f"{name}.svg", report.header["data"])
+        print(f"wrote {RESULTS / name}.md and .svg")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
