@@ -3,7 +3,8 @@
     python -m paper.quality datasets/ml_100k datasets/ranklens --seeds 5 --jobs 2
 
 Trains what is not trained yet (a run that was interrupted goes on), judges every run on the test
-split, and writes paper/results/quality-NAME.md and .svg. Each run is `psad train` in a process of its own.
+split, and writes paper/results/quality-NAME.md and .svg. Each run is `psad train` in a process of
+its own.
 """
 
 from __future__ import annotations
