@@ -109,9 +109,15 @@ def train(
             metavar="KEY=VALUE", help="Settings in place of the preset's.", show_default=False
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="The model: a file's name in model/.")] = "psad",
-    preset: Annotated[str, typer.Option(help="A named configuration of the model.")] = "robust",
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(help="The model: a file's name in model/.", show_default="psad")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="A named configuration of the model.", show_default="robust")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of everything random.", show_default="0")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from RUN's last checkpoint.")
     ] = False,

@@ -25,6 +25,7 @@ class LengthBatches(Sampler[list[int]]):
     def __init__(self, indexes: Int64, lengths: Int64, batch_size: int, seed: int) -> None:
         self.indexes, self.lengths = indexes, lengths  # lengths[i] belongs to indexes[i]
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+        self.drop_last = False  # read by accelerate, which shares batches out to processes
 
     def __len__(self) -> int:
         return -(-len(self.indexes) // self.batch_size)

@@ -38,7 +38,7 @@ class Training(BaseModel):
     embedding_weight_decay: float = Field(default=0.1, ge=0)  # of the vectors of ids
     average: float = Field(default=0.99, ge=0, lt=1)  # moving average of weights; 0 is off
     clip: float = Field(default=1.0, gt=0)  # largest norm of the gradient
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["no", "bf16"] = "no"
     seed: int = Field(default=0, ge=0)
     tensorboard: bool = False  # also write curves for TensorBoard (extra `tensorboard`)
 

@@ -91,7 +91,6 @@ def fit_by_gradient(
     loop.accelerator.end_training()  # closes what writes for TensorBoard
     ranker.load(folder)
     state = loop.state
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return {
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
@@ -108,8 +107,11 @@ class _Loop:
         self.ranker, self.dataset, self.folder, self.training = ranker, dataset, folder, training
         self.state = _State()
         self.accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(),
             mixed_precision=training.mixed_precision,
-            dataloader_config=DataLoaderConfiguration(even_batches=False),
+            # shares of equal length, some lists twice: a process that ran out would block the rest
+            dataloader_config=DataLoaderConfiguration(even_batches=True),
+            # a table of vectors that a schema leaves empty gets no gradient
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
             log_with="tensorboard" if training.tensorboard else None,
             project_dir=folder,
@@ -119,11 +121,11 @@ class _Loop:
         loader = training_batches(dataset, training.batch_size, training.seed)
         assert isinstance(loader.batch_sampler, LengthBatches)
         self.sampler = loader.batch_sampler
-        self.steps = len(self.sampler)
         optimiser = torch.optim.AdamW(_groups(ranker, training), lr=training.learning_rate)
+        self.loader: DataLoader[Any] = self.accelerator.prepare_data_loader(loader, False)
+        self.steps = len(self.loader)  # of this process
         schedule = LambdaLR(optimiser, _shape(self.steps * training.epochs, training.warmup))
         self.model, self.optimiser = self.accelerator.prepare(_Loss(ranker), optimiser)
-        self.loader: DataLoader[Any] = self.accelerator.prepare_data_loader(loader, False)
         self.schedule = schedule
         self.average = AveragedModel(
             ranker.to(self.accelerator.device),

@@ -97,7 +97,7 @@ def evaluate_runs(
     report = Report(
         describe(dataset, split), tuple(rows), tables(rows, chosen, metric=metric, subject=subject)
     )
-    report.show(console or Console())
+    report.show(console or _console())
     return report
 
 
@@ -117,6 +117,12 @@ def describe(dataset: Dataset, split: str) -> dict[str, str]:
         "command": _command(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def _console() -> Console:
+    """The terminal, or, where the output is a file or a pipe, lines as long as the tables are."""
+    console = Console()
+    return console if console.is_terminal else Console(width=220)
 
 
 def _command() -> str:

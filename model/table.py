@@ -120,13 +120,37 @@ def show(header: Mapping[str, str], made: Sequence[Table], console: Console) -> 
 
     for name, value in header.items():
         console.print(f"[bold]{escape(name)}[/bold]  {escape(value)}", highlight=False)
-    for table in made:
+    for whole in made:
+        table = _fitting(whole, console.width)
         drawn = Drawn(title=table.title, title_justify="left", caption=table.note.replace("*", ""))
         for place, column in enumerate(table.columns):
-            drawn.add_column(column, justify="right" if place else "left", no_wrap=not place)
+            drawn.add_column(column, justify="right" if place else "left", no_wrap=True)
         for cells in table.rows:
             drawn.add_row(*map(escape, cells))
         console.print(drawn)
+
+
+# what a narrow terminal goes without, the first of these first
+EXPENDABLE = ("paper MAP@5", "paper MAP@10", "effect", "tuning", "MAP@5", "NDCG@5", "seeds", "AUC",
+              "p (Holm)", "MAP@10", "difference")  # fmt: skip
+
+
+def _fitting(table: Table, width: int) -> Table:
+    """The table with as many columns as fit; a note says how many do not."""
+    kept = list(range(len(table.columns)))
+    for name in EXPENDABLE:
+        cells = [max(len(row[i]) for row in (table.columns, *table.rows)) + 3 for i in kept]
+        if sum(cells) + 1 <= width:
+            break
+        kept = [i for i in kept if table.columns[i] != name]
+    left_out = len(table.columns) - len(kept)
+    note = f" ({left_out} more columns fit a wider terminal)" if left_out else ""
+    return Table(
+        table.title,
+        tuple(table.columns[i] for i in kept),
+        tuple(tuple(row[i] for i in kept) for row in table.rows),
+        table.note + note,
+    )
 
 
 def _quality(rows: Sequence[Row]) -> Table:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -29,7 +31,7 @@ from model import registry
 from model.config import ConfigError, RunConfig, Training, configure
 from model.curves import draw_curves
 from model.evaluate import evaluate, evaluate_references, row_name
-from model.fit import PROGRESS, ways
+from model.fit import CHECKPOINTS, PROGRESS, ways
 from model.ranker import Ranker
 
 CONFIG, SCHEMA, METRICS = "config.toml", "schema.json", "metrics.json"
@@ -44,30 +46,45 @@ def train(
     dataset: Path | str,
     run: Path | str,
     *,
-    model: str = "psad",
+    model: str | None = None,
     preset: str | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     resume: bool = False,
     overrides: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Train and judge on the validation lists; returns metrics.json's content.
 
+    Under `torchrun` or `accelerate launch` every process trains its share; the main one writes, the
+    others return nothing.
+
     Raises RunError where the folder holds another run, ConfigError for unknown settings.
     """
     folder, data = Path(run), Dataset.load(Path(dataset))
-    asked = configure(model, preset or "robust", {"seed": str(seed), **(overrides or {})})
-    if resume and (folder / CONFIG).exists():
+    # one process, unless `torchrun` or `accelerate launch` started several
+    processes = PartialState(cpu=not torch.accelerator.is_available())
+    anything = any(one is not None for one in (model, preset, seed)) or bool(overrides)
+    model, preset = model or "psad", preset or "robust"
+    asked = configure(model, preset, {"seed": str(seed or 0), **(overrides or {})})
+    if not processes.is_main_process:
+        processes.wait_for_everyone()
+        config = RunConfig.load(folder / CONFIG)
+    elif resume and (folder / CONFIG).exists():
         config = _resumed(folder, data)
-        if overrides or preset or seed or model != "psad":  # `--resume` alone takes the run's own
+        if anything:  # `--resume` alone takes the run's own settings
             _refuse_other_settings(folder, config, model, asked)
     else:
-        config = _new(folder, data, model, preset or "robust", asked)
+        registry.find(model).Ranker(data.schema, asked[0])  # what it lacks shows before a folder is
+        config = _new(folder, data, model, preset, asked)
+    if processes.is_main_process:
+        processes.wait_for_everyone()
     if (folder / METRICS).exists():
         Console().print(f"{folder} is finished; nothing to resume.")
         return json.loads((folder / METRICS).read_text())
     torch.manual_seed(config.training.seed)
     ranker = build(config, data.schema)
     fitted = ranker.fit(data, folder, training=config.training, resume=resume)
+    if not processes.is_main_process:
+        return {}
     ranker.save(folder)
     metrics = _judge(ranker, data, config) | {"training": fitted, "parameters": parameters(ranker)}
     if (folder / PROGRESS).exists():
@@ -77,6 +94,7 @@ def train(
     temporary = folder / f".{METRICS}"
     temporary.write_text(json.dumps(metrics, indent=1))
     temporary.replace(folder / METRICS)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return metrics
 
 

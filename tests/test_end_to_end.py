@@ -153,6 +153,16 @@ def test_evaluation_names_the_model_and_the_reference_rows(place: Path) -> None:
     assert all(row in said for row in ("psad-s", "psad-s/generator", "incoming", "oracle"))
 
 
+def test_a_run_of_its_own_settings_is_resumed_by_resume_alone(place: Path) -> None:
+    words = ("train", "datasets/groceries", "runs/second", "--model", "dnn")
+    psad(*words, "epochs=2", "--seed", "3", cwd=place)
+    before = (place / "runs/second/weights.safetensors").read_bytes()
+    (place / "runs/second/metrics.json").unlink()  # interrupted after its last epoch
+    psad("train", "datasets/groceries", "runs/second", "--resume", cwd=place)
+    assert (place / "runs/second/metrics.json").exists()
+    assert (place / "runs/second/weights.safetensors").read_bytes() == before
+
+
 def test_the_service_puts_a_real_list_in_the_order_of_the_model(place: Path, url: str) -> None:
     dataset = Dataset.load(place / "datasets/groceries")
     request = dataset.request(int(dataset.splits["test"][0]))

@@ -84,6 +84,7 @@ class Ranker(BaseRanker):
     trains_by_gradient = False
 
     def __init__(self, schema: FeatureSchema, config: Config) -> None:
+        _lightgbm()
         self.schema, self.config = schema, config
         self.columns = columns(schema, config.max_values, config.max_bag)
         self._booster: Any = None

@@ -73,6 +73,7 @@ class Config(BaseModel):
 
 
 PAPER: dict[str, Any] = {
+    "target": "valid",
     "embedding_width": 16,
     "layers": 2,
     "attn_bias": "post",

@@ -53,7 +53,7 @@ def test_train_hands_on_overrides_as_text(stand_in: Any) -> None:
     ((args, kwargs),) = calls
     assert args == (Path("d"), Path("r"))
     assert kwargs == {
-        "model": "prm", "preset": "paper", "seed": 0, "resume": False,
+        "model": "prm", "preset": "paper", "seed": None, "resume": False,
         "overrides": {"epochs": "2", "clip": "0.5"},
     }  # fmt: skip
 
@@ -67,24 +67,49 @@ def test_evaluate_hands_on_all_runs(stand_in: Any) -> None:
     assert kwargs == {"mode": "generator", "base": "prm", "with_latency": True}
 
 
+@pytest.fixture
+def bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder bundles/x, empty, where the command line is run."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("bundles/x")
+    folder.mkdir(parents=True)
+    return folder
+
+
 def test_serve_prefers_a_flag_to_its_variable(
-    stand_in: Any, monkeypatch: pytest.MonkeyPatch
+    stand_in: Any, bundles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = stand_in("service.__main__", "serve")
     monkeypatch.setenv("RERANK_PORT", "1")
     monkeypatch.setenv("RERANK_MAX_QUEUE", "7")
     assert runner.invoke(app, ["serve", "bundles/x", "--port", "2"]).exit_code == 0
     (((settings,), _),) = calls
-    assert (settings.bundle, settings.port, settings.max_queue) == (Path("bundles/x"), 2, 7)
+    assert (settings.bundle, settings.port, settings.max_queue) == (bundles, 2, 7)
 
 
 def test_serve_takes_the_bundle_from_its_variable(
-    stand_in: Any, monkeypatch: pytest.MonkeyPatch
+    stand_in: Any, bundles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = stand_in("service.__main__", "serve")
-    monkeypatch.setenv("RERANK_BUNDLE", "bundles/y")
+    monkeypatch.setenv("RERANK_BUNDLE", str(bundles))
     assert runner.invoke(app, ["serve"]).exit_code == 0
-    assert calls[0][0][0].bundle == Path("bundles/y")
+    assert calls[0][0][0].bundle == bundles
+
+
+def test_serving_a_path_that_is_not_there_is_one_line_with_the_remedy(
+    stand_in: Any, bundles: Path
+) -> None:
+    calls = stand_in("service.__main__", "serve")
+    result = runner.invoke(app, ["serve", "bundles/typo"])
+    assert result.exit_code == USER_ERROR
+    assert "bundles/typo" in result.stderr
+    assert "psad export" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not calls
+    assert (
+        runner.invoke(app, ["serve", str(bundles)]).exit_code == 0
+    )  # broken, yet it may be mended
+    assert len(calls) == 1
 
 
 def test_a_wrong_setting_is_one_line_that_names_it() -> None:

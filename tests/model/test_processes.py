@@ -1,0 +1,29 @@
+"""Several processes train one model: gradients are shared, and one of them writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from data.dataset import Dataset
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_two_processes_train_one_run(dataset: Dataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+        "-m", "cli.main", "train", str(dataset.folder), str(run), "--model", "dnn", "epochs=2",
+        "batch_size=96",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("validation lists") == 1  # the main process alone speaks
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["training"]["epochs"] == 2
+    assert (run / "weights.safetensors").exists()
