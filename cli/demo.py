@@ -98,6 +98,9 @@ def exported(dataset: Path, *, fresh: bool) -> None:
     if fresh:
         shutil.rmtree(RUN, ignore_errors=True)
         shutil.rmtree(BUNDLE, ignore_errors=True)
+    if BUNDLE.exists() and outgrown(dataset):
+        print(f"Model: {BUNDLE} was made from the generated log; it is trained again on real data.")
+        shutil.rmtree(BUNDLE)
     if BUNDLE.exists():
         check_bundle(dataset)
         print(f"Model: {BUNDLE} is there and is used again (FRESH=1 trains again).")
@@ -108,6 +111,15 @@ def exported(dataset: Path, *, fresh: bool) -> None:
             psad("train", str(dataset), str(RUN), "--preset", "demo")
     with step("Exporting"):
         psad("export", str(RUN), str(BUNDLE))
+
+
+def outgrown(dataset: Path) -> bool:
+    """True where the bundle was made from the generated log and the dataset is real data."""
+    try:
+        bundle, wanted = Bundle.load(BUNDLE), FeatureSchema.load(dataset / "schema.json")
+    except PsadError:
+        return False
+    return bundle.schema.name == demo_data.NAME != wanted.name
 
 
 def check_bundle(dataset: Path) -> None:

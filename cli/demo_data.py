@@ -17,13 +17,14 @@ import numpy as np
 GENRES = ("Comedy", "Drama", "Thriller", "Romance", "Documentary", "Animation")
 ADJECTIVES = ("Quiet", "Last", "Golden", "Broken", "Distant", "Midnight", "Second", "Hidden")
 NOUNS = ("River", "Summer", "Letter", "Harbour", "Orchard", "Signal", "Garden", "Winter")
+NAME = "generated"  # of the schema, and so of a bundle that was made from this log
 USERS, ITEMS, LISTS_PER_USER, LIST_SIZE = 300, 240, 10, 12
 DAY = 86_400
 START = 1_700_000_000  # any fixed second: the log must be the same on every run
 
-SCHEMA = """\
+SCHEMA = f"""\
 # A generated log, in the layout of anybody's own: see "Your own data" in README.md.
-name = "generated"
+name = "{NAME}"
 positive = ">=1"
 split = "last-list"
 title = "title"

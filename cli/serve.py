@@ -7,11 +7,13 @@ service/settings.py reads both, and checks all three alike.
 from __future__ import annotations
 
 import inspect
+import os
 from typing import Annotated
 
 import typer
 from pydantic.fields import FieldInfo
 
+from features.errors import BundleError
 from service.settings import PREFIX, Settings
 
 HELP = {
@@ -46,7 +48,13 @@ def serve(**given: str | None) -> None:
     """
     from service.__main__ import serve as until_stopped
 
-    until_stopped(Settings.from_env(**given))
+    settings = Settings.from_env(**given)
+    if not os.path.exists(settings.bundle):  # a bundle that is there and broken may be mended
+        raise BundleError(
+            f"there is no bundle at {settings.bundle}. Name what an export wrote, "
+            "or write it with `psad export RUN BUNDLE`."
+        )
+    until_stopped(settings)
 
 
 def add_serve(app: typer.Typer) -> None:

@@ -3,6 +3,9 @@
 Identifiers and categorical values become the text form of features/values.py, numbers floats, bags
 lists of text, times whole seconds. What cannot be read is a DataError that names the file, the
 column, an example row and what to do.
+
+A CSV does not say what its text was. So that a feature has in training the text that the service
+makes of a JSON true or 1.0, a CSV column of nothing but truth values or numbers is read as those.
 """
 
 from __future__ import annotations
@@ -15,11 +18,16 @@ from pathlib import Path
 import polars as pl
 
 from features.errors import DataError, ValueRefused
-from features.values import LARGEST, text_of
+from features.values import ID_LENGTH, LARGEST, text_of
 
 SUFFIXES = (".parquet", ".csv")
 # an epoch beyond these is in milli-, micro- or nanoseconds: in seconds it would be past year 5000
 EPOCH_UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
+
+# neither 007 nor +1, which are codes: as numbers they would lose what tells them from 7 and 1
+NUMBER = r"^-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+EXACT = 2**53  # from here on two whole numbers can be one float
+SHOWN = 80  # characters of a value in an error
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,9 @@ class Table:
         """The error for the first row where `bad` is true."""
         row = int(bad.arg_max() or 0)
         place = f"line {row + 2}" if self.path.suffix == ".csv" else f"row {row}"
-        shown = ", ".join(f"{name}={value!r}" for name, value in _example(self.frame, row))
+        shown = ", ".join(
+            f"{name}={_shortened(value)}" for name, value in _example(self.frame, row)
+        )
         count = int(bad.sum())
         others = f" ({count} rows are like this)" if count > 1 else ""
         return DataError(
@@ -49,17 +59,29 @@ class Table:
                     f"{', '.join(self.frame.columns)}.{suggestion(column, self.frame.columns)}"
                 )
 
-    def ids(self, column: str) -> pl.Series:
-        """Text identifiers, never empty; numbers in decimal."""
-        text = self.text(column)
+    def ids(self, column: str, longest: int | None = ID_LENGTH) -> pl.Series:
+        """Text identifiers, never empty, of at most `longest` characters; numbers in decimal."""
+        text = self.written(column)
         if (bad := text.is_null() | (text == "").fill_null(False)).any():
             raise self.fail(
                 column, bad, "the id is empty", "Give every row an id, or leave it out."
             )
+        if longest is not None and (bad := text.str.len_chars() > longest).any():
+            raise self.fail(
+                column, bad, f"the id is longer than the {longest} characters the service takes",
+                "Give it a shorter one, such as a hash of it, here and in requests.",
+            )  # fmt: skip
         return text
 
     def text(self, column: str) -> pl.Series:
-        """The text form of every value; null where missing."""
+        """The text form of every value, as the service makes it of JSON; null where missing."""
+        return self._served(self.written(column))
+
+    def _served(self, text: pl.Series) -> pl.Series:
+        return _as_from_json(text) if self.path.suffix == ".csv" else text
+
+    def written(self, column: str) -> pl.Series:
+        """Text as it stands in the file, the text form of all else; null where missing."""
         series = self.frame[column]
         if series.dtype == pl.String:
             return _without_decimal_point(series)
@@ -106,11 +128,11 @@ class Table:
             inner = Table(self.path, pl.DataFrame({column: series.explode()}))
             flat = pl.DataFrame({
                 "row": pl.Series(range(len(series)), dtype=pl.UInt32), "value": series,
-            }).explode("value").with_columns(inner.text(column).alias("value"))  # fmt: skip
+            }).explode("value").with_columns(inner.written(column).alias("value"))  # fmt: skip
         else:
-            split = self.text(column).str.split(separator)
+            split = self.written(column).str.split(separator)
             flat = pl.DataFrame({"value": split}).with_row_index("row").explode("value")
-            flat = flat.with_columns(pl.col("value").str.strip_chars())
+            flat = flat.with_columns(self._served(flat["value"].str.strip_chars()))
         kept = flat.filter(pl.col("value").is_not_null() & (pl.col("value") != ""))
         rows = pl.DataFrame({"row": pl.Series(range(len(series)), dtype=pl.UInt32)})
         bags = kept.group_by("row", maintain_order=True).agg("value")
@@ -179,11 +201,33 @@ def _example(frame: pl.DataFrame, row: int) -> list[tuple[str, object]]:
     return [(name, value) for name, value in values.items()][:6]
 
 
+def _shortened(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
+
+
 def _without_decimal_point(series: pl.Series) -> pl.Series:
     """Whole numbers that some tool wrote as `24.0` (pandas does, beside missing values) as `24`."""
     if series.drop_nulls().str.contains(r"^-?\d+\.0$").all():
         return series.str.strip_suffix(".0")
     return series
+
+
+def _as_from_json(text: pl.Series) -> pl.Series:
+    """A column of nothing but truth values, or but numbers, in the service's text form of them."""
+    distinct = text.drop_nulls().unique()
+    meant = distinct.filter(distinct.str.strip_chars() != "")
+    values = meant.str.strip_chars()
+    if values.is_empty():
+        return text
+    if values.str.to_lowercase().is_in(["true", "false"]).all():
+        return text.replace(meant, values.str.to_lowercase())
+    if not values.str.contains(NUMBER).all():
+        return text
+    numbers = [float(value) for value in values]
+    if max(map(abs, numbers)) >= EXACT:
+        return text
+    return text.replace(meant, pl.Series([text_of(number) for number in numbers], dtype=pl.String))
 
 
 def _blank(series: pl.Series) -> pl.Series:

@@ -2,7 +2,7 @@
 
 Vocabularies and scales come from train (data/vocabulary.py), derived statistics from train's side
 of the split (data/statistics.py). The catalogue, valid and test get all of these; a training row
-gets what the other four fifths of the people did. Lists without both labels that lie on train's
+gets what the other 95% of the people did. Lists without both labels that lie on train's
 side are counted too: a showing nobody clicked is evidence (on ML-100K, click rate alone gains a
 point of valid NDCG@10 by it).
 """

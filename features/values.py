@@ -21,6 +21,7 @@ Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Column = npt.NDArray[Any]  # int32 or float32, by the feature's kind
 
+ID_LENGTH: Final = 256  # characters of an item's or a user's id, at most
 LARGEST: Final = 1e30  # beyond it a standardised value no longer fits float32 arithmetic
 
 
@@ -173,6 +174,6 @@ def standardise(feature: Feature, numbers: npt.NDArray[np.float64]) -> npt.NDArr
 
 
 __all__ = [
-    "ABSENT", "FIRST_KNOWN", "Column", "Float32", "Int32",
+    "ABSENT", "FIRST_KNOWN", "ID_LENGTH", "Column", "Float32", "Int32",
     "encode_column", "number_of", "standardise", "text_of",
 ]  # fmt: skip

@@ -15,15 +15,14 @@ from pydantic_core import core_schema as c
 from pydantic_core.core_schema import CoreSchema
 
 from features.schema import Feature, FeatureSchema
-from features.values import LARGEST
+from features.values import ID_LENGTH, LARGEST
 
 ITEM_KEYS: Final = ("id", "score", "features")
 TAG: Final = "\0"  # begins the names of union branches, to be left out of a fault's path
-_ID_LENGTH: Final = 256
 _BAG_LENGTH: Final = 1_000
 _INT64: Final = 2**63 - 1
 
-_TEXT_ID = c.str_schema(strict=True, min_length=1, max_length=_ID_LENGTH)
+_TEXT_ID = c.str_schema(strict=True, min_length=1, max_length=ID_LENGTH)
 _WHOLE = c.int_schema(strict=True, ge=-_INT64, le=_INT64)
 _WHOLE_ID = c.no_info_after_validator_function(str, _WHOLE)
 _NUMBER = c.float_schema(strict=True, allow_inf_nan=False, ge=-LARGEST, le=LARGEST)

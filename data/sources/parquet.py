@@ -25,6 +25,9 @@
 
 A column that schema.toml does not declare is not used, except `score`, the earlier stage's own
 score, which becomes a numeric context feature wherever it is logged.
+
+CSV columns of nothing but true/false or numbers become the text that the service makes of them in
+JSON ("true", and "1" for 1.0), unless one begins with a 0 or +, as codes do: those stay, as ids do.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ LIST_LIMIT = 1000
 SIDES = ("user", "item", "context")
 SETTINGS = ("name", "positive", "title", "split", "list_size", "max_history", "provenance")
 FEATURE_KEYS = tuple(name for name in FeatureSpec.model_fields if name != "name")
+IDS = ("list_id", "user_id", "item_id")
 IMPRESSIONS = ("list_id", "user_id", "timestamp", "item_id", "position", "label")
 SCORE = FeatureSpec(name="score", kind="numeric")
 
@@ -139,7 +143,7 @@ def _impressions(table: Table, spec: SourceSpec) -> pl.DataFrame:
     table.require(IMPRESSIONS, "which every log needs")
     table.require((one.name for one in spec.context), "which schema.toml declares")
     frame = pl.DataFrame({
-        "list_id": table.ids("list_id"),
+        "list_id": table.ids("list_id", longest=None),
         "user_id": table.ids("user_id"),
         "timestamp": table.seconds("timestamp"),
         "item_id": table.ids("item_id"),
@@ -182,7 +186,7 @@ def _side(
     columns = {key: table.ids(key)} | {one.name: _column(table, one) for one in wanted}
     if title is not None and title != key and title not in columns:
         table.require([title], "which schema.toml names as the title")
-        columns[title] = table.text(title)
+        columns[title] = table.written(title)
     if (again := ~columns[key].is_first_distinct()).any():
         raise table.fail(key, again, "the id stands in two rows", "Keep one row an id.")
     return pl.DataFrame(columns)
@@ -193,7 +197,7 @@ def _column(table: Table, feature: FeatureSpec) -> pl.Series:
         return table.numbers(feature.name)
     if feature.kind == "bag":
         return table.bags(feature.name, feature.separator)
-    return table.text(feature.name)
+    return table.written(feature.name) if feature.name in IDS else table.text(feature.name)
 
 
 def _no_users(folder: Path, spec: SourceSpec) -> pl.DataFrame:

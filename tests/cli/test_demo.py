@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from cli import demo, demo_data, demo_service, demo_view
 from data.dataset import Dataset
 from data.prepare import prepare
 from features.encode import RawItems, Request
+from features.schema import FeatureSchema
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,6 +102,51 @@ def test_a_bundle_that_is_not_the_demos_is_left_alone(
     with pytest.raises(demo.DemoError, match="FRESH=1"):
         demo.exported(dataset.folder, fresh=False)
     assert (demo.BUNDLE / "manifest.json").read_text() == "{}"
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The psad verbs that a demo in a folder of its own asks for, recorded and not run."""
+    monkeypatch.chdir(tmp_path)
+    asked: list[str] = []
+    monkeypatch.setattr(demo, "psad", lambda verb, *_: asked.append(verb))
+    return asked
+
+
+def put_bundle(schema: FeatureSchema, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something at BUNDLE that loads with this schema."""
+    demo.BUNDLE.mkdir(parents=True)
+    loaded = SimpleNamespace(schema=schema)
+    monkeypatch.setattr(demo, "Bundle", SimpleNamespace(load=lambda _: loaded))
+
+
+def put_dataset(schema: FeatureSchema, name: str) -> Path:
+    """The part of a dataset that the demo compares with a bundle."""
+    demo.REAL.mkdir(parents=True)
+    schema.model_copy(update={"name": name}).save(demo.REAL / "schema.json")
+    return demo.REAL
+
+
+def test_a_bundle_of_the_generated_log_gives_way_to_real_data(
+    steps: list[str], monkeypatch: pytest.MonkeyPatch, dataset: Dataset, capsys: Any
+) -> None:
+    put_bundle(dataset.schema, monkeypatch)
+    demo.exported(put_dataset(dataset.schema, "ml_100k"), fresh=False)
+    assert steps == ["train", "export"]
+    assert not demo.BUNDLE.exists()
+    said = [line for line in capsys.readouterr().out.splitlines() if "generated log" in line]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(("made_from", "wanted"), [("shop", "ml_100k"), ("ml_100k", "generated")])
+def test_any_other_bundle_is_never_replaced_unasked(
+    steps: list[str], monkeypatch: pytest.MonkeyPatch, dataset: Dataset, made_from: str, wanted: str
+) -> None:
+    put_bundle(dataset.schema.model_copy(update={"name": made_from}), monkeypatch)
+    with pytest.raises(demo.DemoError, match="FRESH=1"):
+        demo.exported(put_dataset(dataset.schema, wanted), fresh=False)
+    assert demo.BUNDLE.exists()
+    assert not steps
 
 
 def test_a_failed_command_ends_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from data import write
 from data.dataset import Dataset
 from data.prepare import prepare
 from features.errors import DataError
@@ -66,6 +67,10 @@ def test_a_training_row_never_sees_its_own_users_clicks_in_its_statistics(tmp_pa
     np.testing.assert_array_equal(first.lists(own).derived, second.lists(own).derived)
     others = train[users != users[0]]
     assert not np.array_equal(first.lists(others).derived, second.lists(others).derived)
+
+
+def test_the_share_of_people_in_a_training_rows_statistics_is_the_one_documented():
+    assert f"what the other {1 - 1 / write.FOLDS:.0%} of the people did" in write.__doc__
 
 
 def test_a_value_seen_only_after_train_is_not_in_a_vocabulary(tmp_path, tables):

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from data.tables import Table, read_table, suggestion
 from features.errors import DataError
+from features.values import ID_LENGTH, text_of
 
 NAN = float("nan")
 
@@ -98,6 +100,56 @@ def test_what_cannot_be_read_is_said_with_file_column_and_row(read, values, mess
     with pytest.raises(DataError, match=message) as caught:
         read(column(values))
     assert "x.parquet" in str(caught.value)
+
+
+def csv_column(values: list[str | None]) -> Table:
+    return Table(Path("x.csv"), pl.DataFrame({"c": pl.Series(values, dtype=pl.String)}))
+
+
+@pytest.mark.parametrize(
+    ("values", "logged"),
+    [
+        (["True", "false", "TRUE", None], [True, False, True, None]),
+        (["1.0", "2", "-3", ".5", "2.50", None], [1.0, 2, -3, 0.5, 2.5, None]),
+        (["1e3", "-0.0"], [1e3, -0.0]),
+        (["1.0", "v2"], ["1.0", "v2"]),
+        (["True", "maybe"], ["True", "maybe"]),
+        (["007", "8.5"], ["007", "8.5"]),
+        (["+1", "2.5"], ["+1", "2.5"]),
+        (["9007199254740993", "1.50"], ["9007199254740993", "1.50"]),
+        (["1" * 400, "1.50"], ["1" * 400, "1.50"]),
+        (["1_0", "2.50"], ["1_0", "2.50"]),
+        (["", "2.50"], ["", "2.5"]),
+        ([None, ""], [None, ""]),
+    ],
+)
+def test_a_csv_feature_has_the_text_the_service_makes_of_the_same_json(values, logged):
+    served = [text_of(value) for value in json.loads(json.dumps(logged))]
+    assert csv_column(values).text("c").to_list() == served
+
+
+def test_members_of_a_csv_bag_have_the_services_text_too():
+    assert csv_column(["1.0| 2.5", "3", None]).bags("c", "|").to_list() == [
+        ["1", "2.5"], ["3"], None,
+    ]  # fmt: skip
+    assert csv_column(["True|false"]).bags("c", "|").to_list() == [["true", "false"]]
+    assert csv_column(["1.0|b"]).bags("c", "|").to_list() == [["1.0", "b"]]
+
+
+def test_ids_of_a_csv_and_text_of_a_parquet_stand_as_they_were_written():
+    assert csv_column(["1.50", "True"]).ids("c").to_list() == ["1.50", "True"]
+    assert csv_column(["1.50", "2"]).ids("c").to_list() == ["1.50", "2"]
+    assert column(["1.50", "2"]).text("c").to_list() == ["1.50", "2"]
+    assert column(["True"]).text("c").to_list() == ["True"]
+
+
+def test_an_id_is_as_long_as_the_service_takes_and_no_longer():
+    assert column(["ø" * ID_LENGTH]).ids("c").to_list() == ["ø" * ID_LENGTH]
+    long = "x" * (ID_LENGTH + 1)
+    with pytest.raises(DataError, match=r"x\.parquet, column 'c', row 1: .*256 char") as caught:
+        column(["a", long]).ids("c")
+    assert "shorter" in str(caught.value)
+    assert long not in str(caught.value)
 
 
 def test_a_csv_error_counts_lines_as_an_editor_does(tmp_path):

@@ -37,6 +37,23 @@ def test_a_logged_score_becomes_a_context_feature(tmp_path, tables):
     assert log.impressions["score"].to_list()[0] == 0.5
 
 
+def test_a_csv_feature_is_as_the_service_makes_it_and_ids_and_titles_are_as_written(
+    tmp_path, tables
+):
+    rows = len(tables["impressions"])
+    tables["impressions"] = tables["impressions"].with_columns(
+        pl.Series("badge", ["True", "False"] * (rows // 2)), list_id=pl.col("list_id") + "x" * 256
+    )
+    tables["items"] = tables["items"].with_columns(
+        category=pl.lit("1.50"), tags=pl.lit("1.0|2"), name=pl.lit("1.50")
+    )
+    log = parquet.read(write_folder(tmp_path, tables))
+    assert log.impressions["badge"].to_list()[:2] == ["true", "false"]
+    described = log.items.row(0, named=True)
+    assert (described["category"], described["tags"]) == ("1.5", ["1", "2"])
+    assert described["name"] == "1.50"
+
+
 def test_users_may_be_left_out_where_no_user_feature_is_declared(tmp_path, tables):
     schema = SCHEMA.replace("[user.age]\nkind", "[user.user_id]\nkind").split("[user.city]")[0]
     schema = schema.replace("numeric", "categorical") + '[item.item_id]\nkind = "categorical"\n'
@@ -105,6 +122,9 @@ def empty(tables: dict[str, pl.DataFrame]) -> None:
         (put("impressions", list_id=[""]), r"'list_id', line 2: the id is empty"),
         (put("users", age=["old"]), r"users\.csv, column 'age', line 2: 'old' is not a number"),
         (put("items", item_id=["1", "1"]), r"line 3: the id stands in two rows"),
+        (put("items", item_id=["x" * 257]), r"items\.csv, column 'item_id', line 2: .*256"),
+        (put("users", user_id=["x" * 257]), r"users\.csv, column 'user_id', line 2: .*256"),
+        (put("impressions", item_id=["x" * 257]), r"'item_id', line 2: the id is longer"),
         (empty, r"impressions\.csv holds no rows"),
     ],
 )  # fmt: skip
