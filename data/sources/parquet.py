@@ -68,7 +68,25 @@ def read(folder: Path) -> RawLog:
     else:
         people = _no_users(folder, spec)
     unused = _unused({"impressions": shown, "items": items}, spec)
-    return RawLog(impressions, described, people, spec, unused)
+    return RawLog(
+        impressions, described, people, spec, unused + _undescribed(impressions, described)
+    )
+
+
+def _undescribed(impressions: pl.DataFrame, items: pl.DataFrame) -> Counter[str]:
+    """How many shown items have no row in items; a DataError where that is every one of them."""
+    shown = impressions.select(pl.col("item_id").unique().sort())
+    missing = shown.join(items, on="item_id", how="anti")["item_id"]
+    if missing.is_empty():
+        return Counter()
+    example = missing[0][:40]
+    if len(missing) == len(shown):
+        known = items["item_id"][0][:40] if len(items) else "nothing"
+        raise DataError(
+            f"no item_id of impressions (such as {example!r}) has a row in items (such as "
+            f"{known!r}): write the ids alike in both."
+        )
+    return Counter({f"rows of items: shown items without one, such as {example!r}": len(missing)})
 
 
 def read_spec(path: Path) -> SourceSpec:
@@ -78,7 +96,7 @@ def read_spec(path: Path) -> SourceSpec:
     except FileNotFoundError as error:
         raise DataError(
             f"{path} is missing. It says which columns are features; "
-            "data/sources/parquet.py shows an example."
+            "README, 'Your own data in five steps', shows one."
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error

@@ -65,7 +65,7 @@ def test_users_may_be_left_out_where_no_user_feature_is_declared(tmp_path, table
 def test_columns_that_are_not_declared_are_counted(tmp_path, tables):
     tables["items"] = tables["items"].with_columns(colour=pl.lit("red"))
     log = parquet.read(write_folder(tmp_path, tables))
-    assert list(log.dropped) == ["columns of items that schema.toml does not declare (colour)"]
+    assert "columns of items that schema.toml does not declare (colour)" in log.dropped
 
 
 Bend = Callable[[dict[str, pl.DataFrame]], None]
@@ -177,3 +177,15 @@ def test_a_source_is_found_by_name_or_folder(own_folder):
     assert read(own_folder).spec.name == "shop"
     with pytest.raises(DataError, match="Did you mean 'ml_100k'"):
         read("ml_1000k")
+
+
+def test_shown_items_without_a_row_in_items_are_counted(own_folder):
+    (reason,) = [one for one in parquet.read(own_folder).dropped if one.startswith("rows of items")]
+    assert parquet.read(own_folder).dropped[reason] == 1  # the log never describes its last item
+    assert "'29'" in reason
+
+
+def test_ids_that_meet_nowhere_are_refused_with_an_example_of_each(tmp_path, tables):
+    tables["items"] = tables["items"].with_columns(item_id=pl.format("art-{}", "item_id"))
+    with pytest.raises(DataError, match=r"no item_id of impressions \(such as '0'\).*'art-0'"):
+        parquet.read(write_folder(tmp_path, tables))
