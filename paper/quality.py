@@ -57,8 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         _train_all(folder, runs, asked.jobs)
         report = evaluate_runs(
-            list(runs.values()), "test", base="click_rate", subject=asked.subject, tuning=TUNING
-        )
+            list(runs.values()), "test", base="click_rate", subject=asked.subject,
+            with_latency=True, tuning=TUNING,
+        )  # fmt: skip
         RESULTS.mkdir(exist_ok=True)
         name = f"quality-{data.schema.name}"
         text = f"# Quality on {data.schema.name}\n\n![NDCG@10]({name}.svg)\n\n{report.markdown()}"
