@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import ValueRefused
-from features.schema import FIRST_KNOWN, PADDING, UNKNOWN, Feature
+from features.schema import PADDING, UNKNOWN, Feature
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
@@ -171,9 +171,3 @@ def standardise(feature: Feature, numbers: npt.NDArray[np.float64]) -> npt.NDArr
     with np.errstate(over="ignore"):  # beyond the largest float is beyond the limit
         standardised = (numbers - feature.mean) / feature.scale
     return np.clip(standardised, -STANDARDISED_LIMIT, STANDARDISED_LIMIT)
-
-
-__all__ = [
-    "ABSENT", "FIRST_KNOWN", "ID_LENGTH", "Column", "Float32", "Int32",
-    "encode_column", "number_of", "standardise", "text_of",
-]  # fmt: skip

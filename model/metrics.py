@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 Metric = Callable[[ArrayLike, ArrayLike, Integers], Floats]
 
 

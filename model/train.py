@@ -62,21 +62,10 @@ def train(
     folder, data = Path(run), Dataset.load(Path(dataset))
     # one process, unless `torchrun` or `accelerate launch` started several
     processes = PartialState(cpu=not torch.accelerator.is_available())
-    anything = any(one is not None for one in (model, preset, seed)) or bool(overrides)
-    model, preset = model or "psad", preset or "robust"
-    asked = configure(model, preset, {"seed": str(seed or 0), **(overrides or {})})
-    if not processes.is_main_process:
-        processes.wait_for_everyone()
-        config = RunConfig.load(folder / CONFIG)
-    elif resume and (folder / CONFIG).exists():
-        config = _resumed(folder, data)
-        if anything:  # `--resume` alone takes the run's own settings
-            _refuse_other_settings(folder, config, model, asked)
-    else:
-        registry.find(model).Ranker(data.schema, asked[0])  # what it lacks shows before a folder is
-        config = _new(folder, data, model, preset, asked)
-    if processes.is_main_process:
-        processes.wait_for_everyone()
+    with processes.main_process_first():
+        if processes.is_main_process:
+            _begin(folder, data, model, preset, seed, resume, overrides or {})
+    config = RunConfig.load(folder / CONFIG)
     if (folder / METRICS).exists():
         Console().print(f"{folder} is finished; nothing to resume.")
         return json.loads((folder / METRICS).read_text())
@@ -87,25 +76,48 @@ def train(
         return {}
     ranker.save(folder)
     metrics = _judge(ranker, data, config) | {"training": fitted, "parameters": parameters(ranker)}
+    _finish(folder, metrics, f"{config.model} on {data.schema.name}")
+    return metrics
+
+
+def _begin(
+    folder: Path,
+    data: Dataset,
+    model: str | None,
+    preset: str | None,
+    seed: int | None,
+    resume: bool,
+    overrides: Mapping[str, str],
+) -> None:
+    """See to it that the folder holds the configuration to train by; None is "not said"."""
+    said_anything = any(one is not None for one in (model, preset, seed)) or bool(overrides)
+    model, preset = model or "psad", preset or "robust"
+    asked = configure(model, preset, {"seed": str(seed or 0), **overrides})
+    if resume and (folder / CONFIG).exists():
+        config = _resumed(folder, data)
+        if said_anything:  # `--resume` alone takes the run's own settings
+            _refuse_other_settings(folder, config, model, asked)
+        return
+    _new(folder, data, model, preset, asked)
+
+
+def _finish(folder: Path, metrics: Mapping[str, Any], title: str) -> None:
+    """Draw the curves, write metrics.json last, and let the checkpoints go."""
     if (folder / PROGRESS).exists():
-        draw_curves(
-            folder / PROGRESS, folder / "curves.svg", f"{config.model} on {data.schema.name}"
-        )
+        draw_curves(folder / PROGRESS, folder / "curves.svg", title)
     temporary = folder / f".{METRICS}"
     temporary.write_text(json.dumps(metrics, indent=1))
     temporary.replace(folder / METRICS)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    return metrics
 
 
-def _new(
-    folder: Path, data: Dataset, model: str, preset: str, asked: tuple[Any, Training]
-) -> RunConfig:
+def _new(folder: Path, data: Dataset, model: str, preset: str, asked: tuple[Any, Training]) -> None:
     if (folder / CONFIG).exists():
         raise RunError(
             f"{folder} holds a run already. Go on with it by --resume, or choose another folder."
         )
     settings, training = asked
+    registry.find(model).Ranker(data.schema, settings)  # what it lacks shows before a folder is
     folder.mkdir(parents=True, exist_ok=True)
     config = RunConfig(
         model=model,
@@ -117,7 +129,6 @@ def _new(
     )
     data.schema.save(folder / SCHEMA)
     config.save(folder / CONFIG)
-    return config
 
 
 def _resumed(folder: Path, data: Dataset) -> RunConfig:
@@ -217,6 +228,3 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return head.stdout.strip()
-
-
-__all__ = ["Training", "build", "commit", "load_run", "train"]
