@@ -1,39 +1,170 @@
-"""Choosing items place by place, never the same one twice.
+"""Choosing items place by place, never the same one twice: greedy, sampled, or by beam search.
 
-B lists, M candidates, K places of a block, T of the whole list. -1 says "no item".
+Everything is a fixed number of tensor operations for a fixed list size, block size and width, so
+that a decoder can be exported as one graph.
+
+B lists, M candidates, W beams, K places of a block, t places filled so far, T of the whole list.
+-1 says "no item".
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
 import torch
 from torch import Tensor
 
-from model.ranker import NO_ITEM
+from model.ranker import NEVER, NO_ITEM
+
+BeamScore = Literal["likelihood", "utility"]
+_TAKEN = 4 * NEVER  # below any sum that a beam can have, also one that never came to life
 
 
-def choose_in_turn(logits: Tensor, available: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:
+class Beams(NamedTuple):
+    """W lists in the making, the best first."""
+
+    chosen: Tensor  # (B, W, t) items by place
+    scores: Tensor  # (B, W) sum over the places; about NEVER where fewer lists exist than beams
+    confidence: Tensor  # (B, W, t) log-probability of each choice
+    available: Tensor  # (B, W, M) what each may still take
+
+    @property
+    def alive(self) -> Tensor:
+        """(B, W) whether this beam is a list of its own."""
+        return self.scores > NEVER / 2
+
+
+Step = Callable[[Tensor, int, int], Tensor]  # chosen (B, w, t), start, end -> (B, w, end−start, M)
+
+
+def beam_search(
+    step: Step,
+    mask: Tensor,
+    size: int,
+    block_size: int,
+    width: int,
+    pairs: Tensor | None = None,
+    score: BeamScore = "likelihood",
+) -> Beams:
+    """Lists of `size` items in blocks: one call of `step` a block, and within it place by place.
+
+    mask (B, M). pairs (B, M, M), if given: row k is added to the logits of the later places of the
+    block in which k was chosen. A beam's score is the sum of masked log-softmax ("likelihood"), or
+    of click probabilities ("utility"). With width 1 it is the greedy list.
+    """
+    beams = _begin(mask, width)
+    for start in range(0, size, block_size):
+        end = min(start + block_size, size)
+        # nothing is chosen before the first block, so that one beam stands for all
+        logits = step(beams.chosen if start else beams.chosen[:, :1], start, end)
+        beams = _block(beams, logits.expand(-1, width, -1, -1), pairs, score)
+    return beams
+
+
+def _begin(mask: Tensor, width: int) -> Beams:
+    """One empty list a row, and width − 1 that come to life when there are lists enough."""
+    scores = torch.full((mask.shape[0], width), NEVER, device=mask.device)
+    first = torch.arange(width, device=mask.device) == 0
+    nothing = torch.zeros(mask.shape[0], width, 0, device=mask.device)
+    return Beams(
+        nothing.long(),
+        scores.masked_fill(first, 0.0),
+        nothing,
+        mask.unsqueeze(1).expand(-1, width, -1),
+    )
+
+
+def _block(beams: Beams, logits: Tensor, pairs: Tensor | None, score: BeamScore) -> Beams:
+    """Fill the places of one block in turn: logits (B, W, K, M)."""
+    width, places = logits.shape[1], logits.shape[2]
+    origin = torch.arange(width, device=logits.device).expand(logits.shape[0], -1)
+    influence: Tensor | None = None  # (B, W, M) of what was chosen in this block
+    for place in range(places):
+        own = logits[:, :, place]
+        if place:
+            own = _of(own, origin)
+        if influence is not None:
+            own = own + influence
+        beams, parent = _extend(beams, own, score)
+        if place + 1 == places:
+            break
+        origin = origin.gather(1, parent)
+        if pairs is not None:
+            added = influence_of(pairs, beams.chosen[:, :, -1])
+            influence = added if influence is None else added + _of(influence, parent)
+    return beams
+
+
+def _extend(beams: Beams, logits: Tensor, score: BeamScore) -> tuple[Beams, Tensor]:
+    """The W best continuations of W beams by one place; (B, W) the beam each one continues."""
+    width, candidates = logits.shape[1], logits.shape[2]
+    log_probabilities = logits.masked_fill(~beams.available, NEVER).log_softmax(-1)  # (B, W, M)
+    gain = log_probabilities if score == "likelihood" else torch.sigmoid(logits)
+    left = beams.available.any(2, keepdim=True)
+    items = torch.arange(candidates, device=logits.device)
+    # a list that ran out of candidates goes on with "no item", which costs nothing
+    gain = torch.where(left, gain, 0.0)
+    allowed = torch.where(left, beams.available, items == 0)
+    total = (beams.scores.unsqueeze(2) + gain).masked_fill(~allowed, _TAKEN)
+    scores, flat = total.flatten(1).topk(width)  # (B, W)
+    parent = torch.div(flat, candidates, rounding_mode="floor")
+    item = torch.where(_of(left, parent).squeeze(2), flat - parent * candidates, NO_ITEM)
+    confidence = torch.where(left, log_probabilities, 0.0).flatten(1).gather(1, flat)
+    longer = Beams(
+        _append(beams.chosen, parent, item),
+        scores,
+        _append(beams.confidence, parent, confidence),
+        _of(beams.available, parent) & (items != item.unsqueeze(2)),
+    )
+    return longer, parent
+
+
+def _of(values: Tensor, parent: Tensor) -> Tensor:
+    """(B, W, n) rows of the beams that `parent` (B, W) names."""
+    return values.gather(1, parent.unsqueeze(2).expand(-1, -1, values.shape[2]))
+
+
+def _append(sequence: Tensor, parent: Tensor, value: Tensor) -> Tensor:
+    """(B, W, t + 1) the parents' sequences and what came after them."""
+    last = value.unsqueeze(2)
+    return torch.cat([_of(sequence, parent), last], 2) if sequence.shape[2] else last
+
+
+def influence_of(pairs: Tensor, items: Tensor) -> Tensor:
+    """(B, n, M) the rows of pairs (B, M, M) of items (B, n); zeros at "no item"."""
+    rows = items.clamp(min=0).unsqueeze(2).expand(-1, -1, pairs.shape[2])
+    return pairs.gather(1, rows) * (items >= 0).unsqueeze(2)
+
+
+def choose_in_turn(
+    logits: Tensor, available: Tensor, noise: float = 0.0, pairs: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Greedy choice at each place of a block in turn; `noise` > 0 samples (Gumbel) instead.
 
-    logits (B, K, M), available (B, M) bool. Returns the items (B, K) and what is left (B, M).
+    logits (B, K, M), available (B, M) bool, pairs as in `beam_search`. Returns the items (B, K) and
+    what is left (B, M).
     """
     if noise:
         uniform = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
         logits = logits - noise * torch.log(-torch.log(uniform))
-    chosen = []
+    candidates = torch.arange(logits.shape[2], device=logits.device)
+    chosen: list[Tensor] = []
+    influence: Tensor | float = 0.0
     for place in range(logits.shape[1]):
-        allowed = logits[:, place].masked_fill(~available, -torch.inf)
+        if pairs is not None and chosen:
+            influence = influence + influence_of(pairs, chosen[-1].unsqueeze(1)).squeeze(1)
+        allowed = (logits[:, place] + influence).masked_fill(~available, -torch.inf)
         item = allowed.argmax(1)  # the first of equals: incoming order
-        left = available.any(1)
-        chosen.append(torch.where(left, item, NO_ITEM))
-        taken = torch.nn.functional.one_hot(item, logits.shape[2]).bool() & left.unsqueeze(1)
-        available = available & ~taken
+        item = torch.where(available.any(1), item, NO_ITEM)
+        chosen.append(item)
+        available = available & (candidates != item.unsqueeze(1))
     return torch.stack(chosen, 1), available
 
 
 def one_hot_places(chosen: Tensor, candidates: int) -> Tensor:
     """(B, T) items to (B, T, M) bool; all false at "no item"."""
-    hot = torch.nn.functional.one_hot(chosen.clamp(min=0), candidates).bool()
-    return hot & (chosen != NO_ITEM).unsqueeze(-1)
+    return chosen.unsqueeze(-1) == torch.arange(candidates, device=chosen.device)
 
 
 def remaining(chosen: Tensor, mask: Tensor) -> Tensor:

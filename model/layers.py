@@ -26,9 +26,16 @@ class Attention(nn.Module):
         self, queries: Tensor, keys: Tensor, mask: Tensor, bias: Tensor | None = None
     ) -> Tensor:
         """queries (B, Q, d), keys (B, S, d), mask broadcastable to (B, Q, S), bias (B, Q, S)."""
-        q = self._split(self.query(queries))  # (B, h, Q, d/h)
+        return self.attend(self.queries(queries), *self.keys_values(keys), mask, bias)
+
+    def queries(self, queries: Tensor) -> Tensor:
+        """(B, Q, d) to (B, h, Q, d/h), for `attend`."""
+        return self._split(self.query(queries))
+
+    def keys_values(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, d) to keys and values (B, h, S, d/h), for `attend`; queries may share them."""
         k, v = self.key_value(keys).chunk(2, -1)
-        return self.attend(q, self._split(k), self._split(v), mask, bias)
+        return self._split(k), self._split(v)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
         """Heads already split: (B, h, Q, d/h) and (B, h, S, d/h) to (B, Q, d)."""

@@ -27,6 +27,7 @@ class Config(BaseModel):
     position: Literal["relative", "pair"] = "relative"  # Eq. (1): by offset, or S × S parameters
     residual: bool = True  # Eq. (2): pre-norm and residuals, or neither
     wide: bool = True  # a linear path from the candidate's numbers to its score
+    order_blind: bool = False  # the order that candidates come in is no input
 
     # user profile network, section 4.3
     interaction: Literal["none", "concat", "late", "upn"] = "upn"  # Figure 4
@@ -52,6 +53,14 @@ class Config(BaseModel):
     hinge_on: Literal["logits", "probabilities"] = "logits"
     tail_weight: float = Field(default=0.01, ge=0)  # keeps places trained once positives ran out
     mask_chosen: bool = True  # an item chosen earlier cannot be chosen again, also in training
+    pairs: bool = True  # influence of items chosen in the same block on the places after them
+
+    # inference of the generator
+    beam: int = Field(default=4, ge=1)  # lists searched at once; 1 is greedy
+    beam_score: Literal["likelihood", "utility"] = "likelihood"  # Σ log p, or Σ click probability
+    evaluator: bool = True  # PRM judges the finished lists; off takes the beam's best
+    evaluator_layers: int = Field(default=1, ge=1)
+    evaluator_stop_gradient: bool = True  # its loss does not move the encoder
 
     # student and online distillation, section 4.2
     scorer_loss: Literal["binary", "softmax", "positive"] = "softmax"  # Eq. (7); positive: printed
@@ -62,6 +71,7 @@ class Config(BaseModel):
     distillation: Literal["logits", "printed"] = "logits"  # Eqs. (8), (9) on logits, or sigmoids
     mutual: bool = False  # let the distillation reach the teacher, as printed
     distillation_warmup: float = Field(default=0.2, ge=0, le=1)  # share of training until full α
+    offline_from: str | None = None  # run of a generator that teaches instead, trained and fixed
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -69,6 +79,8 @@ class Config(BaseModel):
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
         if not (self.teacher or self.student):
             raise ValueError("teacher and student are both off, so that nothing would be trained")
+        if self.offline_from and (self.teacher or not self.student):
+            raise ValueError("offline_from teaches a student alone: set teacher=false")
         return self
 
 
@@ -88,6 +100,7 @@ PAPER: dict[str, Any] = {
     "hinge_on": "probabilities",
     "tail_weight": 0.0,
     "mask_chosen": False,
+    "pairs": False,
     "scorer_loss": "positive",
     "decay": 1.0,
     "distillation": "printed",

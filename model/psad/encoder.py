@@ -21,7 +21,7 @@ from model.psad.upn import Gate, PersonalPosition, Profile
 class Encoded(NamedTuple):
     """What generator and scoring network read."""
 
-    states: Tensor  # (B, S, d), or (B, M, d) where only candidates were asked for
+    states: Tensor  # (B, S, d): history as it enters the last layer, candidates as they leave it
     mask: Tensor  # (B, S)
     candidates: Tensor  # (B, M, d)
     candidate_mask: Tensor  # (B, M)
@@ -37,14 +37,18 @@ class Positions(nn.Module):
     beyond what was trained share the last entry.
     """
 
-    def __init__(self, history: int, candidates: int, how: str) -> None:
+    def __init__(self, history: int, candidates: int, how: str, blind: bool = False) -> None:
+        """`blind` gives all pairs of candidates one entry, whatever their offset."""
         super().__init__()
         self.history, self.candidates, self.how = max(history, 1), candidates, how
+        self.blind = blind
         n, m = self.history, self.candidates
         self.entries = (2 * n - 1) + (2 * m - 1) + 2 * n if how == "relative" else (n + m) ** 2
 
     def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
         """history (N,) and candidates (M,) are 0, 1, 2 …; returns (S, S) entries."""
+        if self.blind:
+            candidates = torch.zeros_like(candidates)
         h = history.clamp(max=self.history - 1)
         c = candidates.clamp(max=self.candidates - 1)
         if self.how == "pair":
@@ -58,6 +62,16 @@ class Positions(nn.Module):
         to_history = (base + self.history + h).expand(candidates.shape[0], -1)  # (M, N)
         upper = torch.cat([within_history, to_candidate], 1)
         return torch.cat([upper, torch.cat([to_history, within_candidates], 1)], 0)
+
+
+def _without(schema: FeatureSchema, name: str) -> Tensor | None:
+    """(F,) ones, and 0 at the candidates' derived number of that name; None where it has none."""
+    names = [feature.name for feature in schema.derived]
+    if name not in names:
+        return None
+    kept = torch.ones(schema.width("candidate", "numeric"))
+    kept[len(kept) - len(names) + names.index(name)] = 0.0
+    return kept
 
 
 def _offsets(places: Tensor, longest: int) -> Tensor:
@@ -83,7 +97,11 @@ class Encoder(nn.Module):
         self.gate = Gate(config) if config.interaction == "upn" and config.gate else None
         joined = config.interaction in ("concat", "late")
         self.join = nn.Linear(config.profile_width, width) if joined else None
-        self.positions = Positions(schema.max_history, schema.max_candidates, config.position)
+        self.positions = Positions(
+            schema.max_history, schema.max_candidates, config.position, config.order_blind
+        )
+        shown = None if not config.order_blind else _without(schema, "incoming_position")
+        self.register_buffer("shown", shown, persistent=False)  # (F,) 0 at numbers to be ignored
         self.tables = nn.Parameter(torch.zeros(config.layers, self.positions.entries))
         personal = config.personal_position and config.interaction == "upn"
         self.personal = nn.ModuleList(
@@ -97,28 +115,41 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(width) if config.residual else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         self._early = not late
+        self.shown: Tensor | None
 
-    def forward(self, tensors: Tensors, candidates_only: bool = False) -> Encoded:
-        """`candidates_only` leaves out of the last layer what no scoring network reads."""
+    def forward(self, tensors: Tensors) -> Encoded:
+        """The last layer runs for candidates alone: what it would make of the history, only a
+        generator would read, and that reads it as well from the layer before."""
         history_mask, candidate_mask = tensors["history_mask"], tensors["candidate_mask"]
+        if self.shown is not None:
+            numbers = tensors["candidate_numeric"] * self.shown
+            tensors = {**tensors, "candidate_numeric": numbers}
         profile = self._profile(tensors, candidate_mask.shape[0])
         x = self._inputs(tensors, profile)  # (B, S, d)
         mask = torch.cat([history_mask, candidate_mask], 1)
+        count = candidate_mask.shape[1]
         entries = self.positions(
             torch.arange(history_mask.shape[1], device=x.device),
-            torch.arange(candidate_mask.shape[1], device=x.device),
+            torch.arange(count, device=x.device),
         )
-        count = candidate_mask.shape[1]
         for layer, block in enumerate(self.blocks):
-            last = count if candidates_only and layer == len(self.blocks) - 1 else None
+            last = count if layer == len(self.blocks) - 1 else None
             rows = entries if last is None else entries[entries.shape[0] - last :]
-            x = block(x, mask.unsqueeze(1), self._bias(layer, profile, rows), last)
-        x = self.norm(x)
-        if self.join is not None and not self._early:  # late interaction
-            x = x + self.join(profile).unsqueeze(1)
-        candidates = x[:, x.shape[1] - count :]
+            before, x = x, block(x, mask.unsqueeze(1), self._bias(layer, profile, rows), last)
+        candidates = self._final(x, profile)
+        # a scoring network reads none of this, and its graph does not compute it
+        states = torch.cat(
+            [self._final(before[:, : history_mask.shape[1]], profile), candidates], 1
+        )
         numbers = tensors.get("candidate_numeric")
-        return Encoded(x, mask, candidates, candidate_mask, profile, numbers)
+        return Encoded(states, mask, candidates, candidate_mask, profile, numbers)
+
+    def _final(self, x: Tensor, profile: Tensor) -> Tensor:
+        """Normalised, and where the interaction is late, joined with the profile."""
+        x = self.norm(x)
+        if self.join is not None and not self._early:
+            x = x + self.join(profile).unsqueeze(1)
+        return x
 
     def _profile(self, tensors: Tensors, lists: int) -> Tensor:
         user = self.embed(tensors, "user") if self.embed.widths["user"] else None

@@ -8,6 +8,8 @@ B lists, M candidates, T places of the shown list.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from scipy import stats
 from torch import Tensor
@@ -18,8 +20,10 @@ from model.embed import Tensors
 from model.psad import losses
 from model.psad.config import Config
 from model.psad.encoder import Encoded, Encoder
+from model.psad.evaluator import Evaluator
+from model.psad.search import Generated, generate
 from model.psad.student import Student
-from model.psad.teacher import Teacher
+from model.psad.teacher import Memory, Teacher
 from model.ranker import NEVER, Batch, NeuralRanker, top_candidates
 
 
@@ -33,7 +37,11 @@ class Ranker(NeuralRanker):
         self.encoder = Encoder(schema, config)
         self.student = Student(numbers, config) if config.student else None
         self.teacher = Teacher(numbers, schema.list_size, config) if config.teacher else None
+        judged = config.teacher and config.evaluator
+        self.evaluator = Evaluator(schema.max_candidates, config) if judged else None
+        self.beam = config.beam  # lists searched at once; may be set between calls
         self._done = 0.0
+        self._elder: list[Ranker] = []  # the generator of `offline_from`, once it is needed
 
     @property
     def generates(self) -> bool:
@@ -47,13 +55,17 @@ class Ranker(NeuralRanker):
         """(B, M) logits of the scoring network; of the generator's list where it stands alone."""
         if self.student is None:
             return self._rank_scores(tensors)
-        return self.student(self.encoder(tensors, candidates_only=True))
+        return self.student(self.encoder(tensors))
+
+    def generated(self, tensors: Tensors) -> Generated:
+        """The generator's list, searched with `beam`, refined and judged, with its probabilities."""
+        assert self.teacher is not None, "this model was trained without a generator"
+        memory = self.teacher.remember(self.encoder(tensors))
+        return generate(self.teacher, self.evaluator, memory, self.beam, self.config.refine)
 
     def generate(self, batch: Batch) -> Tensor:
-        """(B, T) the generator's list, refined once; -1 says "no item"."""
-        assert self.teacher is not None, "this model was trained without a generator"
-        encoded = self.encoder(batch.tensors)
-        return self.teacher.refine(encoded, self.teacher.generate(encoded))
+        """(B, T) the generator's list; -1 says "no item"."""
+        return self.generated(batch.tensors).chosen
 
     def rank(self, batch: Batch) -> Tensor:
         if self.student is None:
@@ -62,7 +74,7 @@ class Ranker(NeuralRanker):
 
     def _rank_scores(self, tensors: Tensors) -> Tensor:
         """−rank in the generated list; items left out follow in incoming order."""
-        chosen = self.generate(Batch(dict(tensors), torch.empty(0)))
+        chosen = self.generated(tensors).chosen
         lists, count = tensors["candidate_mask"].shape
         places = torch.arange(chosen.shape[1], device=chosen.device).expand(lists, -1)
         left_out = chosen.shape[1] + torch.arange(count, device=chosen.device)
@@ -72,25 +84,70 @@ class Ranker(NeuralRanker):
         return padded.scatter(1, index, -places.float())[:, :count]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Eq. (10): `generator`, `scorer` and `distillation`, the last already times α."""
+        """Eq. (10): `generator`, `scorer` and `distillation`, the last already times α.
+
+        `refinement` trains Eq. (4), `evaluator` the judge of finished lists.
+        """
         config, mask = self.config, batch.candidate_mask
-        encoded = self.encoder(batch.tensors, candidates_only=self.teacher is None)
+        encoded = self.encoder(batch.tensors)
         terms: dict[str, Tensor] = {}
         if self.student is not None:
             scores = self.student(encoded)
             terms["scorer"] = losses.scorer(scores, batch.labels, mask, config)
+        goal = None
         if self.teacher is not None:
-            chosen = self._context(encoded, batch)
-            logits = self.teacher.all_places(encoded, chosen)
-            left = self._left(chosen, mask)
-            terms["generator"] = self._generator_loss(logits, left, chosen, batch)
-            if config.refine:
-                terms["refinement"] = self._refinement_loss(encoded, chosen, batch)
-            if self.student is not None and config.alpha:
-                goal = losses.target(logits, left, mask, config)
-                weight = config.alpha * self._warmth()  # Eq. (10)
-                terms["distillation"] = weight * losses.distillation(scores, goal, mask, config)
+            found, goal = self._teach(encoded, batch)
+            terms |= found
+        elif config.offline_from and config.alpha:
+            goal = self._elder_goal(batch)
+        if self.student is not None and goal is not None:
+            weight = config.alpha * self._warmth()  # Eq. (10)
+            terms["distillation"] = weight * losses.distillation(scores, goal, mask, config)
         return terms
+
+    def _teach(self, encoded: Encoded, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The generator's own losses, and what it has to teach (B, M)."""
+        assert self.teacher is not None
+        config, mask = self.config, batch.candidate_mask
+        memory = self.teacher.remember(encoded)
+        chosen = self._context(memory, batch)
+        logits = self.teacher.all_places(memory, chosen)
+        left = self._left(chosen, mask)
+        terms = {"generator": self._generator_loss(logits, left, chosen, batch)}
+        if config.refine:
+            terms["refinement"] = self._refinement_loss(memory, chosen, batch)
+        if self.evaluator is not None:
+            terms["evaluator"] = self.evaluator.loss(encoded.candidates, batch.labels, mask)
+        if self.student is None or not config.alpha:
+            return terms, None
+        if config.context != "rollout":  # what was shown is not what it would show
+            return terms, self._goal(memory, mask)
+        return terms, losses.target(logits, left, mask, config)
+
+    def _goal(self, memory: Memory, mask: Tensor) -> Tensor:
+        """(B, M) the target of Eq. (8) along the generator's own greedy list."""
+        assert self.teacher is not None
+        with torch.set_grad_enabled(self.config.mutual and torch.is_grad_enabled()):
+            chosen = self._rolled_out(memory, 0.0)
+            logits = self.teacher.all_places(memory, chosen)
+            return losses.target(logits, self._left(chosen, mask), mask, self.config)
+
+    @torch.no_grad()
+    def _elder_goal(self, batch: Batch) -> Tensor:
+        """(B, M) the target of a generator that was trained before (offline distillation)."""
+        if not self._elder:
+            from model.train import load_run  # which builds rankers such as this one
+
+            assert self.config.offline_from is not None
+            elder, _ = load_run(Path(self.config.offline_from))
+            assert isinstance(elder, Ranker)
+            self._elder.append(elder.to(batch.labels.device).eval())
+        elder = self._elder[0]
+        assert elder.teacher is not None
+        memory = elder.teacher.remember(elder.encoder(batch.tensors))
+        chosen = elder.teacher.roll_out(memory)
+        logits, mask = elder.teacher.all_places(memory, chosen), batch.candidate_mask
+        return losses.target(logits, remaining(chosen, mask), mask, self.config)
 
     def _warmth(self) -> float:
         """Share of α in force: the teacher has to know something before it teaches."""
@@ -104,19 +161,24 @@ class Ranker(NeuralRanker):
         return mask.unsqueeze(1).expand(-1, chosen.shape[1], -1)
 
     @torch.no_grad()
-    def _context(self, encoded: Encoded, batch: Batch) -> Tensor:
+    def _context(self, memory: Memory, batch: Batch) -> Tensor:
         """(B, T) the list that the generator is trained along."""
-        assert self.teacher is not None
         mask, size = batch.candidate_mask, self.schema.list_size
         if self.config.context == "rollout":
-            was_training = self.training
-            self.teacher.eval()
-            chosen = self.teacher.generate(encoded, self.config.exploration * (1 - self._done))
-            self.teacher.train(was_training)
-            return chosen
+            return self._rolled_out(memory, self.config.exploration * (1 - self._done))
         clicked_first = self.config.context == "clicked_first"
         order = batch.labels if clicked_first else torch.zeros_like(batch.labels)
         return top_candidates(order, mask, size)
+
+    @torch.no_grad()
+    def _rolled_out(self, memory: Memory, noise: float) -> Tensor:
+        """(B, T) the generator's list without dropout."""
+        assert self.teacher is not None
+        was_training = self.teacher.training
+        self.teacher.eval()
+        chosen = self.teacher.roll_out(memory, noise)
+        self.teacher.train(was_training)
+        return chosen
 
     def _generator_loss(self, logits: Tensor, left: Tensor, chosen: Tensor, batch: Batch) -> Tensor:
         if self.config.context == "exposure":
@@ -124,7 +186,7 @@ class Ranker(NeuralRanker):
         places = torch.arange(logits.shape[1], device=logits.device).unsqueeze(0)
         return losses.generative(logits, batch.labels, left, places, self.config)
 
-    def _refinement_loss(self, encoded: Encoded, chosen: Tensor, batch: Batch) -> Tensor:
+    def _refinement_loss(self, memory: Memory, chosen: Tensor, batch: Batch) -> Tensor:
         """Eq. (4): γ random places hidden and predicted from those that stay."""
         assert self.teacher is not None
         lists, size = chosen.shape
@@ -132,7 +194,7 @@ class Ranker(NeuralRanker):
         # places that hold an item come first; a list shorter than γ hides empty ones, masked below
         order = torch.rand(lists, size, device=chosen.device) + (chosen < 0)
         hidden = order.topk(count, dim=1, largest=False).indices.sort(1).values
-        logits = self.teacher.refill(encoded, chosen, hidden)
+        logits = self.teacher.refilled_in_turn(memory, chosen, hidden)
         stays = chosen.scatter(1, hidden, -1)
         inside = remaining(chosen.gather(1, hidden), batch.candidate_mask)  # in turn among hidden
         taken = ~remaining(torch.cat([stays, stays[:, :1]], 1), batch.candidate_mask)[:, -1]
@@ -147,9 +209,7 @@ class Ranker(NeuralRanker):
         if self.teacher is None or self.student is None:
             return {}
         encoded, mask = self.encoder(batch.tensors), batch.candidate_mask
-        chosen = self.teacher.generate(encoded)
-        left = self._left(chosen, mask)
-        goal = losses.target(self.teacher.all_places(encoded, chosen), left, mask, self.config)
+        goal = self._goal(self.teacher.remember(encoded), mask)
         scores = self.student(encoded).masked_fill(~mask, NEVER)
         correlations = [
             float(stats.spearmanr(g[m].cpu(), s[m].cpu()).statistic)

@@ -1,25 +1,46 @@
-"""The semi-autoregressive generator, PSAD-G (PSAD, section 4.2, Eqs. (3) to (5)).
+"""The semi-autoregressive generator, PSAD-G: the network (PSAD, section 4.2, Eqs. (3) to (5)).
 
 Queries are learned vectors of the places of the list plus a projection of the profile. They attend
 to the encodings of the items chosen in earlier blocks and to one another, then to everything that
 was encoded. Items chosen are keys only, so that the places of one block, of all blocks at once
-(training) or those being refined go through the same function.
+(training) or those being refined go through the same function. What a list's candidates and history
+give is computed once (`remember`), however many blocks and beams read it.
 
-B lists, S encoded items, M candidates, T places, Q queries, K places of a block, d width.
+Places of one block do not see one another's items, because these are not chosen yet. With `pairs` an
+item chosen in the block adds its influence on every other candidate to the places after it.
+
+B lists, W beams, S encoded items, M candidates, T places, t places before, Q queries, K places of a
+block, h heads, d width.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from model.decode import choose_in_turn, one_hot_places, remaining
-from model.layers import Attention, FeedForward, masked_log_softmax
+from model.decode import choose_in_turn, influence_of
+from model.layers import Attention, FeedForward
 from model.psad.config import Config
 from model.psad.encoder import Encoded
 from model.psad.student import WidePath
+
+PAIR_WIDTH = 16
+
+
+class Memory(NamedTuple):
+    """What the generator needs of a list, computed once."""
+
+    keys: tuple[tuple[Tensor, Tensor], ...]  # (B, h, S, d/h) keys and values of each layer
+    mask: Tensor  # (B, S)
+    profile: Tensor  # (B, 1, 1, d)
+    candidates: Tensor  # (B, M, d)
+    candidate_mask: Tensor  # (B, M)
+    vectors: Tensor  # (B, d, M) what queries are multiplied with
+    bias: Tensor  # (B, 1, M) what an item has whatever its place
+    pairs: Tensor | None  # (B, M, M) influence of the row's item on the column's, if in use
 
 
 class TeacherLayer(nn.Module):
@@ -35,112 +56,153 @@ class TeacherLayer(nn.Module):
         self.item_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
 
+    def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, h, S, d/h) of what was encoded (B, S, d)."""
+        return self.cross.keys_values(states)
+
     def forward(
-        self, queries: Tensor, items: Tensor, mask: Tensor, states: Tensor, state_mask: Tensor
+        self,
+        queries: Tensor,
+        items: Tensor | None,
+        mask: Tensor,
+        memory: tuple[Tensor, Tensor],
+        memory_mask: Tensor,
     ) -> Tensor:
-        """queries (B, Q, d), items (B, T, d), mask (B, Q, T + Q), states (B, S, d)."""
+        """queries (B, W, Q, d), items (B, W, t, d), mask (B, W, Q, t + Q), memory_mask (B, S)."""
+        beams, count = queries.shape[1:3]
         normed = self.norms[0](queries)
-        keys = torch.cat([self.item_norm(items), normed], 1)
-        queries = queries + self.dropout(self.own(normed, keys, mask))
-        attended = self.cross(self.norms[1](queries), states, state_mask.unsqueeze(1))  # Eq. (3)
-        queries = queries + self.dropout(attended)
+        keys = normed if items is None else torch.cat([self.item_norm(items), normed], 2)
+        own = self.own(normed.flatten(0, 1), keys.flatten(0, 1), mask.flatten(0, 1))
+        queries = queries + self.dropout(own.unflatten(0, (-1, beams)))
+        attended = self.cross.attend(  # Eq. (3)
+            self.cross.queries(self.norms[1](queries).flatten(1, 2)),
+            *memory,
+            memory_mask.unsqueeze(1),
+            None,
+        )
+        queries = queries + self.dropout(attended.unflatten(1, (beams, count)))
         return queries + self.dropout(self.feed_forward(self.norms[2](queries)))
 
 
 class Teacher(nn.Module):
-    """Generates lists of T items in blocks of K."""
+    """Logits of every candidate at the places of a list, given what stands above."""
 
     def __init__(self, numbers: int, list_size: int, config: Config) -> None:
         super().__init__()
+        width = config.width
         self.config, self.list_size = config, list_size
         self.block_size = min(config.block_size, list_size)
-        self.query_places = nn.Parameter(torch.randn(list_size, config.width) * 0.02)
-        self.item_places = nn.Parameter(torch.randn(list_size, config.width) * 0.02)
-        self.from_profile = nn.Linear(config.profile_width, config.width)
+        self.query_places = nn.Parameter(torch.randn(list_size, width) * 0.02)
+        self.item_places = nn.Parameter(torch.randn(list_size, width) * 0.02)
+        self.from_profile = nn.Linear(config.profile_width, width)
         self.layers = nn.ModuleList(TeacherLayer(config) for _ in range(config.teacher_layers))
-        self.norm = nn.LayerNorm(config.width)
-        self.candidate = nn.Linear(config.width, config.width + 1)
+        self.norm = nn.LayerNorm(width)
+        self.candidate = nn.Linear(width, width + 1)
         self.wide = WidePath(numbers if config.wide else 0)
+        self.pair = (
+            nn.Linear(width, 2 * PAIR_WIDTH) if config.pairs and self.block_size > 1 else None
+        )
         self.register_buffer("block", torch.arange(list_size) // self.block_size, persistent=False)
         self.block: Tensor
 
+    def remember(self, encoded: Encoded) -> Memory:
+        """Everything about a list that no choice changes."""
+        candidates = encoded.candidates
+        keys = self.candidate(candidates)  # (B, M, d + 1)
+        bias = (keys[..., -1] + self.wide(encoded.numbers)).unsqueeze(1)
+        vectors = keys[..., :-1].transpose(1, 2) / math.sqrt(candidates.shape[-1])
+        return Memory(
+            tuple(layer.remember(encoded.states) for layer in self.layers),
+            encoded.mask,
+            self.from_profile(encoded.profile)[:, None, None],
+            candidates,
+            encoded.candidate_mask,
+            vectors,
+            bias,
+            self._pairs(candidates),
+        )
+
+    def _pairs(self, candidates: Tensor) -> Tensor | None:
+        if self.pair is None:
+            return None
+        giving, taking = self.pair(candidates).chunk(2, -1)  # (B, M, PAIR_WIDTH)
+        return giving @ taking.transpose(1, 2) / math.sqrt(PAIR_WIDTH)
+
     def logits(
-        self, encoded: Encoded, chosen: Tensor, places: Tensor, sees: Tensor, together: Tensor
+        self, memory: Memory, chosen: Tensor, places: Tensor, sees: Tensor, together: Tensor
     ) -> Tensor:
-        """(B, Q, M) logits of every candidate at `places`.
+        """(B, W, Q, M) logits of every candidate at `places`, without the influence of `pairs`.
 
-        chosen (B, T) items by place, -1 where there is none; places (B, Q) or (1, Q);
-        sees (B or 1, Q, T) whether a query may look at the item of a place;
-        together (B or 1, Q, Q) whether it may look at another query.
+        chosen (B, W, t) items by place, -1 where there is none; places (Q,), or (B, W, Q);
+        sees whether a query may look at the item of a place, broadcastable to (B, W, Q, t);
+        together (Q, Q) whether it may look at another query.
         """
-        items, held = self._items(encoded, chosen)
-        lists, count = chosen.shape[0], places.shape[1]
-        queries = self.query_places[places] + self.from_profile(encoded.profile).unsqueeze(1)
-        look = sees & held.unsqueeze(1)  # (B, Q, T)
-        mask = torch.cat([look, together.expand(lists, count, count)], 2)
-        for layer in self.layers:
-            queries = layer(queries, items, mask, encoded.states, encoded.mask)
-        keys = self.candidate(encoded.candidates)  # (B, M, d + 1)
-        vectors, bias = keys[..., :-1], keys[..., -1]
-        product = self.norm(queries) @ vectors.transpose(1, 2) / math.sqrt(vectors.shape[-1])
-        return product + (bias + self.wide(encoded.numbers)).unsqueeze(1)  # Eq. (5)
+        lists, beams, before = chosen.shape
+        count = places.shape[-1]
+        queries = (self.query_places[places] + memory.profile).expand(lists, beams, -1, -1)
+        items, mask = None, together.expand(lists, beams, count, count)
+        if before:
+            items = self._items(memory, chosen)
+            look = sees & (chosen >= 0).unsqueeze(2)  # (B, W, Q, t)
+            mask = torch.cat([look.expand(lists, beams, count, before), mask], 3)
+        for layer, kept in zip(self.layers, memory.keys, strict=True):
+            queries = layer(queries, items, mask, kept, memory.mask)
+        product = self.norm(queries).flatten(1, 2) @ memory.vectors + memory.bias  # Eq. (5)
+        return product.unflatten(1, (beams, count))
 
-    def _items(self, encoded: Encoded, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, d) encodings of the items chosen, with their places; (B, T) which are there."""
-        index = chosen.clamp(min=0).unsqueeze(-1).expand(-1, -1, encoded.candidates.shape[-1])
-        return encoded.candidates.gather(1, index) + self.item_places[
-            : chosen.shape[1]
-        ], chosen >= 0
+    def _items(self, memory: Memory, chosen: Tensor) -> Tensor:
+        """(B, W, t, d) encodings of the items chosen, with their places."""
+        beams, before = chosen.shape[1:]
+        width = memory.candidates.shape[2]
+        index = chosen.flatten(1).clamp(min=0).unsqueeze(2).expand(-1, -1, width)
+        items = memory.candidates.gather(1, index).unflatten(1, (beams, before))
+        return items + self.item_places[:before]
 
-    def all_places(self, encoded: Encoded, chosen: Tensor) -> Tensor:
-        """(B, T, M) logits of every place at once, each given the blocks before its own."""
+    def step(self, memory: Memory, chosen: Tensor, start: int, end: int) -> Tensor:
+        """(B, W, K, M) logits of the block of places start … end − 1, given chosen (B, W, t)."""
+        places = torch.arange(start, end, device=chosen.device)
+        together = torch.ones(end - start, end - start, dtype=torch.bool, device=chosen.device)
+        return self.logits(memory, chosen, places, together[:, :1], together)
+
+    def all_places(self, memory: Memory, chosen: Tensor) -> Tensor:
+        """(B, T, M) logits of every place at once, each given the items of chosen (B, T) above."""
         block = self.block
-        places = torch.arange(self.list_size, device=block.device).unsqueeze(0)
-        sees = (block.unsqueeze(1) > block).unsqueeze(0)  # (1, T, T)
-        together = (block.unsqueeze(1) == block).unsqueeze(0)
-        return self.logits(encoded, chosen, places, sees, together)
+        places = torch.arange(self.list_size, device=block.device)
+        together = block.unsqueeze(1) == block  # (T, T)
+        sees = block.unsqueeze(1) > block
+        logits = self.logits(memory, chosen.unsqueeze(1), places, sees, together).squeeze(1)
+        return logits + self._influence(memory, chosen, together)
 
-    def refill(self, encoded: Encoded, chosen: Tensor, hidden: Tensor) -> Tensor:
-        """(B, γ, M) logits of the places `hidden` (B, γ), given the items that stay, Eq. (4)."""
-        stays = torch.ones_like(chosen, dtype=torch.bool).scatter(1, hidden, False)  # (B, T)
-        count = hidden.shape[1]
-        together = torch.ones(1, count, count, dtype=torch.bool, device=chosen.device)
-        sees = stays.unsqueeze(1).expand(-1, count, -1)
-        return self.logits(encoded, chosen, hidden, sees, together)
+    def refill(self, memory: Memory, chosen: Tensor, hidden: Tensor) -> Tensor:
+        """(B, W, γ, M) logits of the places `hidden` (B, W, γ), given the items that stay, Eq. (4).
 
-    def generate(self, encoded: Encoded, noise: float = 0.0) -> Tensor:
+        chosen (B, W, T); the influence of what is refilled in turn is not in it.
+        """
+        stays = torch.ones_like(chosen, dtype=torch.bool).scatter(2, hidden, False)  # (B, W, T)
+        count = hidden.shape[2]
+        together = torch.ones(count, count, dtype=torch.bool, device=chosen.device)
+        return self.logits(memory, chosen, hidden, stays.unsqueeze(2), together)
+
+    def _influence(self, memory: Memory, items: Tensor, together: Tensor) -> Tensor | float:
+        """(B, Q, M) what items (B, Q) chosen in turn add to the places after them."""
+        if memory.pairs is None:
+            return 0.0
+        earlier = together.tril(-1).to(memory.pairs.dtype)  # (Q, Q)
+        return earlier @ influence_of(memory.pairs, items)
+
+    def refilled_in_turn(self, memory: Memory, chosen: Tensor, hidden: Tensor) -> Tensor:
+        """(B, γ, M) `refill` of one list (B, T), each place given the hidden items before it."""
+        logits = self.refill(memory, chosen.unsqueeze(1), hidden.unsqueeze(1)).squeeze(1)
+        together = torch.ones(hidden.shape[1], hidden.shape[1], device=chosen.device)
+        return logits + self._influence(memory, chosen.gather(1, hidden), together)
+
+    def roll_out(self, memory: Memory, noise: float = 0.0) -> Tensor:
         """(B, T) a list of items, block by block; greedy, or sampled with `noise`."""
-        lists, device = encoded.candidate_mask.shape[0], encoded.candidate_mask.device
-        chosen = torch.full((lists, self.list_size), -1, dtype=torch.long, device=device)
-        available = encoded.candidate_mask
+        available = memory.candidate_mask
+        chosen = available.new_zeros((available.shape[0], 1, 0), dtype=torch.long)
         for start in range(0, self.list_size, self.block_size):
             end = min(start + self.block_size, self.list_size)
-            places = torch.arange(start, end, device=device).unsqueeze(0)
-            # later places hold no item yet, so a query sees what was chosen and nothing else
-            sees = torch.ones(1, end - start, self.list_size, dtype=torch.bool, device=device)
-            together = torch.ones(1, end - start, end - start, dtype=torch.bool, device=device)
-            logits = self.logits(encoded, chosen, places, sees, together)
-            items, available = choose_in_turn(logits, available, noise)
-            chosen = torch.cat([chosen[:, :start], items, chosen[:, end:]], 1)
-        return chosen
-
-    def refine(self, encoded: Encoded, chosen: Tensor) -> Tensor:
-        """(B, T) the list with its γ least confident places filled anew, once."""
-        count = min(self.config.refine, self.list_size)
-        if count == 0:
-            return chosen
-        hidden = self._least_confident(encoded, chosen, count)
-        logits = self.refill(encoded, chosen, hidden)  # Eq. (4)
-        stays = chosen.scatter(1, hidden, -1)
-        taken = one_hot_places(stays, encoded.candidate_mask.shape[1]).any(1)
-        items, _ = choose_in_turn(logits, encoded.candidate_mask & ~taken)
-        # a list shorter than T keeps its tail of "no item": those places are never hidden
-        return chosen.scatter(1, hidden, torch.where(chosen.gather(1, hidden) < 0, -1, items))
-
-    def _least_confident(self, encoded: Encoded, chosen: Tensor, count: int) -> Tensor:
-        """(B, γ) places whose item was chosen with the least probability, in order of place."""
-        logits = self.all_places(encoded, chosen)
-        left = remaining(chosen, encoded.candidate_mask)
-        chances = masked_log_softmax(logits, left).gather(2, chosen.clamp(min=0).unsqueeze(2))
-        confidence = chances.squeeze(2).masked_fill(chosen < 0, torch.inf)
-        return confidence.topk(count, dim=1, largest=False).indices.sort(1).values
+            logits = self.step(memory, chosen, start, end).squeeze(1)
+            items, available = choose_in_turn(logits, available, noise, memory.pairs)
+            chosen = torch.cat([chosen, items.unsqueeze(1)], 2)
+        return chosen.squeeze(1)

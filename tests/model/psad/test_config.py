@@ -25,18 +25,23 @@ BASE: dict[str, Any] = {
     "step_loss": "softmax", "step_loss_classes": "both", "hinge": 0.0, "hinge_on": "logits",
     "tail_weight": 0.1, "mask_chosen": True, "scorer_loss": "softmax", "alpha": 0.5,
     "temperature": 1.0, "decay": 0.5, "distillation": "logits", "mutual": False,
-    "distillation_warmup": 0.0,
+    "distillation_warmup": 0.0, "order_blind": False, "pairs": True, "beam": 4,
+    "beam_score": "likelihood", "evaluator": True, "evaluator_layers": 1,
+    "evaluator_stop_gradient": True,
 }  # fmt: skip
 NEEDS: dict[str, dict[str, Any]] = {  # what has to be set for a switch to be felt
     "step_loss_classes": {"step_loss": "binary"},
     "hinge_on": {"hinge": 1.0},
+    "beam_score": {"beam": 2, "evaluator": False, "refine": 0},
 }
 OTHER: dict[str, Any] = {  # a second value of what is neither a bool nor a choice
     "embedding_width": 3, "width": 8, "layers": 2, "heads": 4, "dropout": 0.5,
     "unknown_rate": 0.5, "profile_width": 3, "gate_bias": 0.0, "block_size": 3,
     "teacher_layers": 2, "refine": 2, "exploration": 20.0, "hinge": 1.0, "tail_weight": 0.3,
-    "alpha": 0.2, "temperature": 2.0, "decay": "dcg", "distillation_warmup": 0.9,
+    "alpha": 0.2, "temperature": 2.0, "decay": "dcg", "distillation_warmup": 0.9, "beam": 1,
+    "evaluator_layers": 2,
 }  # fmt: skip
+ELSEWHERE = {"offline_from"}  # names a run; tests/model/psad/test_offline.py
 INITIAL = {"gate_bias"}  # felt before training alone: it is where a weight starts
 
 
@@ -44,6 +49,8 @@ def pairs() -> list[tuple[str, Any, Any]]:
     """Every field with each two of its values."""
     found = []
     for name, field in Config.model_fields.items():
+        if name in ELSEWHERE:
+            continue
         kind, values = field.annotation, [BASE.get(name, field.default), OTHER.get(name)]
         if kind is bool:
             values = [True, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from data.dataset import Dataset
 from export.onnx import random_arrays
+from features.encode import RawItems
 from features.schema import Feature, FeatureSchema
 from model.psad.config import Config
 from model.psad.encoder import Encoder, Positions
@@ -73,15 +75,51 @@ def encoder(tools: Any, dataset: Dataset, **settings: Any) -> Encoder:
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("position", ["relative", "pair"])
-def test_candidates_alone_are_encoded_as_among_all(
+def test_the_last_layer_for_candidates_alone_is_the_last_layer_for_all(
     dataset: Dataset, tools: Any, layers: int, position: str
 ) -> None:
+    """And the history that a generator reads is what went into it."""
     made, batch = encoder(tools, dataset, layers=layers, position=position), tools.batch(dataset)
+    entered: list[tuple[Any, ...]] = []
+    made.blocks[-1].register_forward_hook(lambda block, given, found: entered.append(given))
     with torch.no_grad():
-        few, all_ = made(batch.tensors, candidates_only=True), made(batch.tensors)
-    torch.testing.assert_close(few.candidates, all_.candidates, atol=1e-5, rtol=1e-5)
-    assert few.states.shape[1] == batch.labels.shape[1]
-    assert all_.states.shape[1] == all_.mask.shape[1] == few.mask.shape[1]
+        found = made(batch.tensors)
+        x, mask, _, last = entered[0]
+        count, places = batch.labels.shape[1], x.shape[1]
+        assert last == count
+        entries = made.positions(torch.arange(places - count), torch.arange(count))
+        bias = made._bias(layers - 1, found.profile, entries)
+        whole = made.norm(made.blocks[-1](x, mask, bias))
+    torch.testing.assert_close(found.candidates, whole[:, -count:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.states[:, -count:], found.candidates)
+    torch.testing.assert_close(found.states[:, :-count], made.norm(x[:, :-count]))
+
+
+@pytest.mark.parametrize("blind", [True, False])
+@pytest.mark.parametrize("position", ["relative", "pair"])
+def test_a_blind_encoder_reads_the_set_of_candidates_and_not_their_order(
+    dataset: Dataset, tools: Any, blind: bool, position: str
+) -> None:
+    made = encoder(tools, dataset, order_blind=blind, position=position)
+    request = dataset.request(int(dataset.splits["test"][0]))
+    count = len(request.candidates.ids)
+    turned = replace(
+        request,
+        candidates=RawItems(
+            request.candidates.ids[::-1],
+            {name: list(column)[::-1] for name, column in request.candidates.columns.items()},
+        ),
+    )
+    with torch.no_grad():
+        one, two = (
+            made({
+                name: torch.from_numpy(array)
+                for name, array in dataset.encoder.encode_request(each)[0].items()
+            }).candidates
+            for each in (request, turned)
+        )  # fmt: skip
+    assert torch.allclose(one, two.flip(1), atol=1e-5) == blind
+    assert count > 2
 
 
 def other_user(batch: Batch) -> Batch:

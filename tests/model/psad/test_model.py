@@ -39,7 +39,8 @@ def test_every_preset_trains_a_step(
     ranker = tools.model(dataset, "psad", list_size=4, **values)
     ranker.on_progress(0.3)
     terms = ranker.loss(tools.odd(dataset))
-    names = {"scorer", "generator", "distillation"} | ({"refinement"} if refine else set())
+    names = {"scorer", "generator", "evaluator", "distillation"}
+    names |= {"refinement"} if refine else set()
     assert set(terms) == names
     optimiser = torch.optim.SGD(ranker.parameters(), lr=0.1)
     torch.stack(list(terms.values())).sum().backward()
@@ -112,10 +113,10 @@ def test_the_list_trained_along_is_the_one_its_name_says(
     dataset: Dataset, tools: Any, context: str
 ) -> None:
     ranker, batch = made(tools, dataset, context=context), tools.batch(dataset)
-    encoded = ranker.encoder(batch.tensors)
-    found = ranker._context(encoded, batch)
+    memory = ranker.teacher.remember(ranker.encoder(batch.tensors))
+    found = ranker._context(memory, batch)
     expected = {
-        "rollout": ranker.teacher.generate(encoded),  # greedy, since training is done
+        "rollout": ranker.teacher.roll_out(memory),  # greedy, since training is done
         "clicked_first": top_candidates(batch.labels, batch.candidate_mask, 4),
         "exposure": top_candidates(torch.zeros_like(batch.labels), batch.candidate_mask, 4),
     }[context]
@@ -132,13 +133,13 @@ def test_the_list_trained_along_is_the_one_its_name_says(
 def test_a_roll_out_explores_less_as_training_goes_on(dataset: Dataset, tools: Any) -> None:
     ranker = made(tools, dataset, context="rollout", exploration=30.0)
     batch = tools.batch(dataset, 30)
-    encoded = ranker.encoder(batch.tensors)
-    greedy = ranker.teacher.generate(encoded)
+    memory = ranker.teacher.remember(ranker.encoder(batch.tensors))
+    greedy = ranker.teacher.roll_out(memory)
     shares = []
     for done in (0.0, 0.98, 1.0):
         torch.manual_seed(0)
         ranker.on_progress(done)
-        shares.append((ranker._context(encoded, batch) == greedy).float().mean().item())
+        shares.append((ranker._context(memory, batch) == greedy).float().mean().item())
     assert shares[0] < shares[1] < shares[2] == 1.0
 
 
@@ -156,14 +157,14 @@ def test_refinement_is_trained_on_items_that_do_not_stay(
     dataset: Dataset, tools: Any, monkeypatch: pytest.MonkeyPatch, refine: int
 ) -> None:
     ranker, batch = made(tools, dataset, refine=refine), tools.odd(dataset)
-    encoded = ranker.encoder(batch.tensors)
-    chosen = ranker.teacher.generate(encoded)
+    memory = ranker.teacher.remember(ranker.encoder(batch.tensors))
+    chosen = ranker.teacher.roll_out(memory)
     caught: list[Any] = []
     monkeypatch.setattr(
         "model.psad.losses.generative",
         lambda logits, labels, left, places, config: caught.append((left, places)) or logits.sum(),
     )
-    ranker._refinement_loss(encoded, chosen, batch)
+    ranker._refinement_loss(memory, chosen, batch)
     ((left, hidden),) = caught
     for one in range(len(chosen)):
         places = hidden[one].tolist()
@@ -203,7 +204,7 @@ def test_the_generator_alone_scores_by_its_list(dataset: Dataset, tools: Any) ->
 def test_parts_that_are_off_are_neither_trained_nor_judged(
     dataset: Dataset, tools: Any, settings: Any, expected: list[str], terms: set[str]
 ) -> None:
-    ranker = made(tools, dataset, refine=0, **{"alpha": 0.5, **settings})
+    ranker = made(tools, dataset, refine=0, evaluator=False, **{"alpha": 0.5, **settings})
     assert ways(ranker) == expected
     assert set(ranker.loss(tools.batch(dataset))) == terms
     names = {name.split(".")[0] for name, _ in ranker.named_parameters()}

@@ -10,27 +10,27 @@ import torch
 
 from data.dataset import Dataset
 from model.decode import remaining
-from model.psad.encoder import Encoded
-from model.psad.teacher import Teacher
+from model.psad.teacher import Memory, Teacher
 
 T = 5  # lists hold 4 to 9 candidates: fewer and more than T
 
 
-def made(tools: Any, dataset: Dataset, **settings: Any) -> tuple[Teacher, Encoded]:
-    """A generator with weights on every path, and encoded lists."""
-    settings = {"block_size": 2, "teacher_layers": 2, "refine": 1} | settings
+def made(tools: Any, dataset: Dataset, **settings: Any) -> tuple[Teacher, Memory]:
+    """A generator with weights on every path, and lists that it has read."""
+    settings = {"block_size": 2, "teacher_layers": 2, "refine": 1, "pairs": False} | settings
     ranker = tools.shaken(dataset, "psad", list_size=T, **settings)
     with torch.no_grad():
-        return ranker.teacher, ranker.encoder(tools.odd(dataset).tensors)
+        return ranker.teacher, ranker.teacher.remember(ranker.encoder(tools.odd(dataset).tensors))
 
 
 def watched(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
-    """Every logits that `generate` is going to see."""
+    """Every logits that the roll-out is going to see."""
     seen, plain = [], teacher.logits
 
     def watching(*arguments: Any) -> torch.Tensor:
-        seen.append(plain(*arguments))
-        return seen[-1]
+        found = plain(*arguments)
+        seen.append(found.squeeze(1))
+        return found
 
     monkeypatch.setattr(teacher, "logits", watching)
     return seen
@@ -40,14 +40,14 @@ def watched(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> list[torch.Ten
 def test_teacher_forcing_along_the_greedy_list_gives_the_logits_of_each_step(
     dataset: Dataset, tools: Any, monkeypatch: pytest.MonkeyPatch, block_size: int
 ) -> None:
-    teacher, encoded = made(tools, dataset, block_size=block_size)
+    teacher, memory = made(tools, dataset, block_size=block_size)
     seen = watched(teacher, monkeypatch)
     with torch.no_grad():
-        chosen = teacher.generate(encoded)
+        chosen = teacher.roll_out(memory)
         assert len(seen) == math.ceil(T / min(block_size, T))  # one network call a block
         step_by_step = torch.cat(seen, 1)
-        together = teacher.all_places(encoded, chosen)
-    assert step_by_step.shape == together.shape == (*chosen.shape, encoded.candidate_mask.shape[1])
+        together = teacher.all_places(memory, chosen)
+    assert step_by_step.shape == together.shape == (*chosen.shape, memory.candidate_mask.shape[1])
     torch.testing.assert_close(together, step_by_step, atol=1e-5, rtol=1e-5)
 
 
@@ -55,125 +55,112 @@ def test_teacher_forcing_along_the_greedy_list_gives_the_logits_of_each_step(
 def test_a_place_sees_earlier_blocks_and_nothing_later(
     dataset: Dataset, tools: Any, block_size: int
 ) -> None:
-    teacher, encoded = made(tools, dataset, block_size=block_size)
-    chosen = torch.tensor([[0, 1, 2, 3, 4]]).expand(encoded.candidate_mask.shape[0], -1)
+    teacher, memory = made(tools, dataset, block_size=block_size)
+    chosen = torch.tensor([[0, 1, 2, 3, 4]]).expand(memory.candidate_mask.shape[0], -1)
     block = [place // block_size for place in range(T)]
     with torch.no_grad():
-        before = teacher.all_places(encoded, chosen)
+        before = teacher.all_places(memory, chosen)
         for changed in range(T):
             other = chosen.clone()
             other[:, changed] = 5
-            difference = (teacher.all_places(encoded, other) - before).abs().amax((0, 2))
+            difference = (teacher.all_places(memory, other) - before).abs().amax((0, 2))
             for place in range(T):
                 assert (difference[place] > 1e-6) == (block[place] > block[changed])
 
 
 def test_queries_see_one_another_within_a_block_alone(dataset: Dataset, tools: Any) -> None:
-    teacher, encoded = made(tools, dataset, block_size=2)
-    chosen = torch.tensor([[0, 1, 2, 3, 4]]).expand(encoded.candidate_mask.shape[0], -1)
+    teacher, memory = made(tools, dataset, block_size=2)
+    chosen = torch.tensor([[0, 1, 2, 3, 4]]).expand(memory.candidate_mask.shape[0], -1)
     with torch.no_grad():
-        before = teacher.all_places(encoded, chosen)
+        before = teacher.all_places(memory, chosen)
         teacher.query_places[2].neg_()
-        difference = (teacher.all_places(encoded, chosen) - before).abs().amax((0, 2)) > 1e-6
+        difference = (teacher.all_places(memory, chosen) - before).abs().amax((0, 2)) > 1e-6
     assert difference.tolist() == [False, False, True, True, False]
 
 
 def test_the_first_place_of_an_item_matters_to_those_after_it(dataset: Dataset, tools: Any) -> None:
     """Items carry their places: an order is not a set."""
-    teacher, encoded = made(tools, dataset, block_size=2)
-    lists = encoded.candidate_mask.shape[0]
+    teacher, memory = made(tools, dataset, block_size=2)
+    lists = memory.candidate_mask.shape[0]
     one, two = (
         torch.tensor([order]).expand(lists, -1) for order in ([0, 1, 2, 3, 4], [1, 0, 2, 3, 4])
     )
     with torch.no_grad():
-        found, swapped = (teacher.all_places(encoded, each) for each in (one, two))
+        found, swapped = (teacher.all_places(memory, each) for each in (one, two))
     assert (found - swapped)[:, 2:].abs().max() > 1e-4
 
 
 def test_logits_are_scaled_products_with_the_candidates_eq_5(dataset: Dataset, tools: Any) -> None:
-    teacher, encoded = made(tools, dataset, block_size=T, wide=True)
+    teacher, memory = made(tools, dataset, block_size=T, wide=True)
     caught: list[torch.Tensor] = []
     teacher.norm.register_forward_hook(lambda module, given, found: caught.append(found))
     with torch.no_grad():
-        logits = teacher.all_places(encoded, torch.full((len(encoded.mask), T), -1))
-        keys = encoded.candidates @ teacher.candidate.weight.T + teacher.candidate.bias
+        logits = teacher.all_places(memory, torch.full((len(memory.mask), T), -1))
+        keys = memory.candidates @ teacher.candidate.weight.T + teacher.candidate.bias
         width = keys.shape[-1] - 1
-        by_hand = caught[0] @ keys[..., :width].mT / math.sqrt(width) + keys[..., None, :, width]
-        by_hand = by_hand + teacher.wide.linear(encoded.numbers).mT
+        queries = caught[0].squeeze(1)
+        by_hand = queries @ keys[..., :width].mT / math.sqrt(width) + keys[..., None, :, width]
+        numbers = tools.odd(dataset).tensors["candidate_numeric"]
+        by_hand = by_hand + teacher.wide.linear(numbers).mT
     torch.testing.assert_close(logits, by_hand)
 
 
 def test_noise_explores_and_greedy_does_not(dataset: Dataset, tools: Any) -> None:
-    teacher, encoded = made(tools, dataset)
+    teacher, memory = made(tools, dataset)
     with torch.no_grad():
-        greedy, again = teacher.generate(encoded), teacher.generate(encoded)
+        greedy, again = teacher.roll_out(memory), teacher.roll_out(memory)
         torch.manual_seed(0)
-        sampled = teacher.generate(encoded, noise=20.0)
+        sampled = teacher.roll_out(memory, noise=20.0)
     assert torch.equal(greedy, again)
     assert not torch.equal(greedy, sampled)
-
-
-@pytest.mark.parametrize("refine", [1, 2, T, T + 3])
-def test_refinement_refills_the_least_confident_places_and_never_repeats(
-    dataset: Dataset, tools: Any, refine: int
-) -> None:
-    teacher, encoded = made(tools, dataset, refine=refine)
-    with torch.no_grad():
-        chosen = teacher.generate(encoded)
-        refined = teacher.refine(encoded, chosen)
-        logits = teacher.all_places(encoded, chosen)
-    left = remaining(chosen, encoded.candidate_mask)
-    counts = encoded.candidate_mask.sum(1).tolist()
-    for one, count in enumerate(counts):
-        before, after = chosen[one].tolist(), refined[one].tolist()
-        real = min(count, T)
-        assert sorted(before[:real] + [-1] * (T - real)) == sorted(before)
-        assert after[real:] == [-1] * (T - real)
-        assert len(set(after[:real])) == real
-        assert set(after[:real]) <= set(range(count))
-        chances = [
-            torch.log_softmax(logits[one, p].masked_fill(~left[one, p], -torch.inf), 0)[before[p]]
-            for p in range(real)
-        ]
-        doubtful = sorted(range(real), key=lambda p: chances[p].item())[:refine]
-        kept = [p for p in range(real) if p not in doubtful]
-        assert [after[p] for p in kept] == [before[p] for p in kept]
-
-
-def test_a_refined_place_takes_the_best_item_that_does_not_stay(
-    dataset: Dataset, tools: Any
-) -> None:
-    teacher, encoded = made(tools, dataset, refine=1)
-    with torch.no_grad():
-        chosen = teacher.generate(encoded)
-        hidden = teacher._least_confident(encoded, chosen, 1)
-        logits = teacher.refill(encoded, chosen, hidden)
-        refined = teacher.refine(encoded, chosen)
-    for one in range(len(chosen)):
-        place = int(hidden[one])
-        stays = {item for p, item in enumerate(chosen[one].tolist()) if p != place}
-        free = set(encoded.candidate_mask[one].nonzero().flatten().tolist()) - stays
-        assert refined[one, place] == max(free, key=lambda item: logits[one, 0, item].item())
 
 
 def test_a_refill_sees_the_items_that_stay_and_not_the_hidden_one(
     dataset: Dataset, tools: Any
 ) -> None:
-    teacher, encoded = made(tools, dataset)
-    lists = encoded.candidate_mask.shape[0]
+    teacher, memory = made(tools, dataset)
+    lists = memory.candidate_mask.shape[0]
     chosen = torch.tensor([[0, 1, 2, 3, 4]]).expand(lists, -1)
     hidden = torch.tensor([[1, 3]]).expand(lists, -1)
+
+    def refilled(teacher: Teacher, memory: Memory, chosen: torch.Tensor) -> torch.Tensor:
+        return teacher.refill(memory, chosen.unsqueeze(1), hidden.unsqueeze(1))
+
     with torch.no_grad():
-        before = teacher.refill(encoded, chosen, hidden)
+        before = refilled(teacher, memory, chosen)
         for place in range(T):
             other = chosen.clone()
             other[:, place] = 5
-            same = torch.allclose(teacher.refill(encoded, other, hidden), before, atol=1e-6)
+            same = torch.allclose(refilled(teacher, memory, other), before, atol=1e-6)
             assert same == (place in (1, 3))
 
 
-def test_refinement_of_nothing_is_the_list_itself(dataset: Dataset, tools: Any) -> None:
-    teacher, encoded = made(tools, dataset, refine=0)
+@pytest.mark.parametrize("block_size", [2, 3, T])
+def test_an_item_chosen_in_a_block_moves_the_places_after_it_by_its_pairs(
+    dataset: Dataset, tools: Any, block_size: int
+) -> None:
+    with_pairs, memory = made(tools, dataset, block_size=block_size, pairs=True)
+    lists = memory.candidate_mask.shape[0]
+    chosen = torch.tensor([[0, 1, 2, 3, -1]]).expand(lists, -1)
     with torch.no_grad():
-        chosen = teacher.generate(encoded)
-        assert teacher.refine(encoded, chosen) is chosen
+        found = with_pairs.all_places(memory, chosen)
+        plain = with_pairs.all_places(memory._replace(pairs=None), chosen)
+        giving, taking = with_pairs.pair(memory.candidates).chunk(2, -1)
+        for place in range(T):
+            begun = place - place % block_size
+            above = [item for item in chosen[0, begun:place].tolist() if item >= 0]
+            by_hand = (giving[:, above] @ taking.mT / math.sqrt(taking.shape[-1])).sum(1)
+            torch.testing.assert_close(
+                found[:, place] - plain[:, place], by_hand, atol=1e-5, rtol=1e-4
+            )
+
+
+def test_influence_is_part_of_what_the_roll_out_chooses_by(dataset: Dataset, tools: Any) -> None:
+    """Teacher-forced logits along the greedy list have each choice as the best that is left."""
+    teacher, memory = made(tools, dataset, block_size=3, pairs=True)
+    with torch.no_grad():
+        chosen = teacher.roll_out(memory)
+        logits = teacher.all_places(memory, chosen)
+    left = remaining(chosen, memory.candidate_mask)
+    best = logits.masked_fill(~left, -torch.inf).argmax(2)
+    assert torch.equal(torch.where(chosen < 0, -1, best), chosen)
