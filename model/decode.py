@@ -9,7 +9,9 @@ B lists, M candidates, W beams, K places of a block, t places filled so far, T o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -36,6 +38,7 @@ class Beams(NamedTuple):
 
 
 Step = Callable[[Tensor, int, int], Tensor]  # chosen (B, w, t), start, end -> (B, w, end−start, M)
+Gain = Callable[[Tensor, Tensor, int], Tensor]  # logits, log-probabilities (B, W, M), place
 
 
 def beam_search(
@@ -46,20 +49,32 @@ def beam_search(
     width: int,
     pairs: Tensor | None = None,
     score: BeamScore = "likelihood",
+    discounted: bool = True,
 ) -> Beams:
     """Lists of `size` items in blocks: one call of `step` a block, and within it place by place.
 
     mask (B, M). pairs (B, M, M), if given: row k is added to the logits of the later places of the
-    block in which k was chosen. A beam's score is the sum of masked log-softmax ("likelihood"), or
-    of click probabilities ("utility"). With width 1 it is the greedy list.
+    block in which k was chosen. A beam's score is the sum over places of masked log-softmax,
+    weighted as Eq. (6) weights losses ("likelihood"): unweighted, the lists with the surest tail
+    win over those with the best head. Or it is that of click probabilities ("utility"), weighted
+    likewise if `discounted`. With width 1 it is the greedy list.
     """
     beams = _begin(mask, width)
     for start in range(0, size, block_size):
         end = min(start + block_size, size)
         # nothing is chosen before the first block, so that one beam stands for all
         logits = step(beams.chosen if start else beams.chosen[:, :1], start, end)
-        beams = _block(beams, logits.expand(-1, width, -1, -1), pairs, score)
+        gain = partial(_gain, score=score, discounted=discounted or score == "likelihood")
+        beams = _block(beams, logits.expand(-1, width, -1, -1), pairs, gain)
     return beams
+
+
+def _gain(
+    logits: Tensor, log_probabilities: Tensor, place: int, *, score: BeamScore, discounted: bool
+) -> Tensor:
+    """(B, W, M) what each choice at a place adds to a beam's score."""
+    weight = 1.0 / math.log2(place + 2.0) if discounted else 1.0
+    return weight * (log_probabilities if score == "likelihood" else torch.sigmoid(logits))
 
 
 def _begin(mask: Tensor, width: int) -> Beams:
@@ -75,7 +90,7 @@ def _begin(mask: Tensor, width: int) -> Beams:
     )
 
 
-def _block(beams: Beams, logits: Tensor, pairs: Tensor | None, score: BeamScore) -> Beams:
+def _block(beams: Beams, logits: Tensor, pairs: Tensor | None, gain: Gain) -> Beams:
     """Fill the places of one block in turn: logits (B, W, K, M)."""
     width, places = logits.shape[1], logits.shape[2]
     origin = torch.arange(width, device=logits.device).expand(logits.shape[0], -1)
@@ -86,7 +101,7 @@ def _block(beams: Beams, logits: Tensor, pairs: Tensor | None, score: BeamScore)
             own = _of(own, origin)
         if influence is not None:
             own = own + influence
-        beams, parent = _extend(beams, own, score)
+        beams, parent = _extend(beams, own, gain)
         if place + 1 == places:
             break
         origin = origin.gather(1, parent)
@@ -96,17 +111,17 @@ def _block(beams: Beams, logits: Tensor, pairs: Tensor | None, score: BeamScore)
     return beams
 
 
-def _extend(beams: Beams, logits: Tensor, score: BeamScore) -> tuple[Beams, Tensor]:
+def _extend(beams: Beams, logits: Tensor, gain: Gain) -> tuple[Beams, Tensor]:
     """The W best continuations of W beams by one place; (B, W) the beam each one continues."""
     width, candidates = logits.shape[1], logits.shape[2]
     log_probabilities = logits.masked_fill(~beams.available, NEVER).log_softmax(-1)  # (B, W, M)
-    gain = log_probabilities if score == "likelihood" else torch.sigmoid(logits)
+    gains = gain(logits, log_probabilities, beams.chosen.shape[2])
     left = beams.available.any(2, keepdim=True)
     items = torch.arange(candidates, device=logits.device)
     # a list that ran out of candidates goes on with "no item", which costs nothing
-    gain = torch.where(left, gain, 0.0)
+    gains = torch.where(left, gains, 0.0)
     allowed = torch.where(left, beams.available, items == 0)
-    total = (beams.scores.unsqueeze(2) + gain).masked_fill(~allowed, _TAKEN)
+    total = (beams.scores.unsqueeze(2) + gains).masked_fill(~allowed, _TAKEN)
     scores, flat = total.flatten(1).topk(width)  # (B, W)
     parent = torch.div(flat, candidates, rounding_mode="floor")
     item = torch.where(_of(left, parent).squeeze(2), flat - parent * candidates, NO_ITEM)

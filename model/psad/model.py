@@ -58,7 +58,7 @@ class Ranker(NeuralRanker):
         return self.student(self.encoder(tensors))
 
     def generated(self, tensors: Tensors) -> Generated:
-        """The generator's list, searched with `beam`, refined and judged, with its probabilities."""
+        """The generator's list, searched with `beam`, refined and judged, with its chances."""
         assert self.teacher is not None, "this model was trained without a generator"
         memory = self.teacher.remember(self.encoder(tensors))
         return generate(self.teacher, self.evaluator, memory, self.beam, self.config.refine)

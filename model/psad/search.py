@@ -62,6 +62,7 @@ def search(teacher: Teacher, memory: Memory, width: int) -> Beams:
         width,
         memory.pairs,
         teacher.config.beam_score,
+        discounted=teacher.config.context != "exposure",  # a click's chance falls by itself there
     )
 
 

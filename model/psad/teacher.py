@@ -6,8 +6,8 @@ was encoded. Items chosen are keys only, so that the places of one block, of all
 (training) or those being refined go through the same function. What a list's candidates and history
 give is computed once (`remember`), however many blocks and beams read it.
 
-Places of one block do not see one another's items, because these are not chosen yet. With `pairs` an
-item chosen in the block adds its influence on every other candidate to the places after it.
+Places of one block do not see one another's items, because these are not chosen yet. With `pairs`
+an item chosen in the block adds its influence on every other candidate to the places after it.
 
 B lists, W beams, S encoded items, M candidates, T places, t places before, Q queries, K places of a
 block, h heads, d width.

@@ -88,7 +88,7 @@ def scripted(lists: int, candidates: int, seed: int) -> Any:
 def worth_by_hand(
     step: Any, one: int, order: tuple[int, ...], size: int, block: int, mask: Any, pairs: Any
 ) -> float:
-    """Σ log p of one order, each place given what stands above."""
+    """Σ ω log p of one order, each place given what stands above."""
     total = 0.0
     for place, item in enumerate(order):
         start = place - place % block
@@ -99,7 +99,7 @@ def worth_by_hand(
             logits += pairs[one, earlier]
         logits[~mask[one]] = -torch.inf
         logits[list(order[:place])] = -torch.inf
-        total += torch.log_softmax(logits, 0)[item].item()
+        total += torch.log_softmax(logits, 0)[item].item() / np.log2(place + 2)
     return total
 
 
@@ -119,7 +119,8 @@ def test_a_wide_beam_finds_the_likeliest_list(block: int) -> None:
         best = max(every, key=every.__getitem__)
         assert tuple(beams.chosen[one, 0].tolist()) == best + (-1,) * (size - filled)
         assert beams.scores[one, 0].item() == pytest.approx(every[best], abs=1e-4)
-        assert beams.confidence[one, 0].sum().item() == pytest.approx(every[best], abs=1e-4)
+        weighted = beams.confidence[one, 0] / torch.log2(torch.arange(size) + 2.0)
+        assert weighted.sum().item() == pytest.approx(every[best], abs=1e-4)
         alive = beams.alive[one]
         assert alive.sum() == min(len(every), 24)
         found = {
@@ -173,7 +174,7 @@ def test_a_wider_beam_never_finds_a_less_likely_list_when_it_holds_all() -> None
 def test_the_utility_of_a_list_is_the_sum_of_its_click_probabilities() -> None:
     mask = torch.ones(2, 4, dtype=torch.bool)
     step = scripted(2, 4, 5)
-    beams = beam_search(step, mask, 2, 1, 12, score="utility")
+    beams = beam_search(step, mask, 2, 1, 12, score="utility", discounted=False)
     for one in range(2):
         worth = {}
         for order in permutations(range(4), 2):

@@ -10,6 +10,7 @@ import torch
 from data.dataset import Dataset
 from model.decode import remaining
 from model.evaluate import in_evaluation
+from model.psad import losses
 from model.psad.search import Lists, generate, judge, refill_least_confident, search
 
 T = 5  # lists hold 4 to 9 candidates: fewer and more than T
@@ -29,6 +30,7 @@ def test_confidence_is_the_chance_of_each_choice_given_what_stands_above(
     ranker, memory = made(tools, dataset, block_size=3)
     with torch.no_grad():
         found = search(ranker.teacher, memory, 3)
+        weights = losses.place_weights(torch.arange(T))
         for beam in range(3):
             chosen = found.chosen[:, beam]
             logits = ranker.teacher.all_places(memory, chosen)
@@ -41,7 +43,7 @@ def test_confidence_is_the_chance_of_each_choice_given_what_stands_above(
                 found.confidence[alive, beam], by_hand[alive], atol=1e-4, rtol=1e-4
             )
             torch.testing.assert_close(
-                found.scores[alive, beam], by_hand[alive].sum(1), atol=1e-4, rtol=1e-4
+                found.scores[alive, beam], (by_hand[alive] * weights).sum(1), atol=1e-4, rtol=1e-4
             )
 
 
