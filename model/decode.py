@@ -23,6 +23,25 @@ BeamScore = Literal["likelihood", "utility"]
 _TAKEN = 4 * NEVER  # below any sum that a beam can have, also one that never came to life
 
 
+class Pairs(NamedTuple):
+    """What an item chosen adds to the logits of the places below it, less with every place."""
+
+    influence: Tensor  # (B, M, M) of the row's item on the column's
+    decay: Tensor  # () what is left of it a place further down
+
+    def after(self, above: Tensor | None, items: Tensor) -> Tensor:
+        """(B, n, M) influence on the place below items (B, n), given that on their own place."""
+        added = influence_of(self.influence, items)
+        return added if above is None else added + self.decay * above
+
+    def before(self, items: Tensor) -> Tensor:
+        """(B, T, M) influence on each place of the items (B, T) above it."""
+        place = torch.arange(items.shape[1], device=items.device)
+        distance = place.unsqueeze(1) - place - 1  # (T, T)
+        weights = self.decay ** distance.clamp(min=0) * (distance >= 0)
+        return weights @ influence_of(self.influence, items)
+
+
 class Beams(NamedTuple):
     """W lists in the making, the best first."""
 
@@ -47,25 +66,25 @@ def beam_search(
     size: int,
     block_size: int,
     width: int,
-    pairs: Tensor | None = None,
+    pairs: Pairs | None = None,
     score: BeamScore = "likelihood",
     discounted: bool = True,
 ) -> Beams:
     """Lists of `size` items in blocks: one call of `step` a block, and within it place by place.
 
-    mask (B, M). pairs (B, M, M), if given: row k is added to the logits of the later places of the
-    block in which k was chosen. A beam's score is the sum over places of masked log-softmax,
+    mask (B, M). `pairs`, if given, are added to what `step` says, also inside a block, where it
+    cannot know what was chosen. A beam's score is the sum over places of masked log-softmax,
     weighted as Eq. (6) weights losses ("likelihood"): unweighted, the lists with the surest tail
     win over those with the best head. Or it is that of click probabilities ("utility"), weighted
     likewise if `discounted`. With width 1 it is the greedy list.
     """
-    beams = _begin(mask, width)
+    beams, above = _begin(mask, width), None
     for start in range(0, size, block_size):
         end = min(start + block_size, size)
         # nothing is chosen before the first block, so that one beam stands for all
         logits = step(beams.chosen if start else beams.chosen[:, :1], start, end)
         gain = partial(_gain, score=score, discounted=discounted or score == "likelihood")
-        beams = _block(beams, logits.expand(-1, width, -1, -1), pairs, gain)
+        beams, above = _block(beams, logits.expand(-1, width, -1, -1), pairs, above, gain)
     return beams
 
 
@@ -90,25 +109,20 @@ def _begin(mask: Tensor, width: int) -> Beams:
     )
 
 
-def _block(beams: Beams, logits: Tensor, pairs: Tensor | None, gain: Gain) -> Beams:
-    """Fill the places of one block in turn: logits (B, W, K, M)."""
+def _block(
+    beams: Beams, logits: Tensor, pairs: Pairs | None, above: Tensor | None, gain: Gain
+) -> tuple[Beams, Tensor | None]:
+    """Fill the places of one block in turn: logits (B, W, K, M); above (B, W, M) by `pairs`."""
     width, places = logits.shape[1], logits.shape[2]
     origin = torch.arange(width, device=logits.device).expand(logits.shape[0], -1)
-    influence: Tensor | None = None  # (B, W, M) of what was chosen in this block
     for place in range(places):
-        own = logits[:, :, place]
-        if place:
-            own = _of(own, origin)
-        if influence is not None:
-            own = own + influence
-        beams, parent = _extend(beams, own, gain)
-        if place + 1 == places:
-            break
+        own = _of(logits[:, :, place], origin) if place else logits[:, :, place]
+        beams, parent = _extend(beams, own if above is None else own + above, gain)
         origin = origin.gather(1, parent)
         if pairs is not None:
-            added = influence_of(pairs, beams.chosen[:, :, -1])
-            influence = added if influence is None else added + _of(influence, parent)
-    return beams
+            above = None if above is None else _of(above, parent)
+            above = pairs.after(above, beams.chosen[:, :, -1])
+    return beams, above
 
 
 def _extend(beams: Beams, logits: Tensor, gain: Gain) -> tuple[Beams, Tensor]:
@@ -153,28 +167,32 @@ def influence_of(pairs: Tensor, items: Tensor) -> Tensor:
 
 
 def choose_in_turn(
-    logits: Tensor, available: Tensor, noise: float = 0.0, pairs: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+    logits: Tensor,
+    available: Tensor,
+    noise: float = 0.0,
+    pairs: Pairs | None = None,
+    above: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Greedy choice at each place of a block in turn; `noise` > 0 samples (Gumbel) instead.
 
-    logits (B, K, M), available (B, M) bool, pairs as in `beam_search`. Returns the items (B, K) and
-    what is left (B, M).
+    logits (B, K, M), available (B, M) bool, above (B, M) the influence by `pairs` of what stands
+    above the block. Returns the items (B, K), what is left (B, M), and the influence below.
     """
     if noise:
         uniform = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
         logits = logits - noise * torch.log(-torch.log(uniform))
     candidates = torch.arange(logits.shape[2], device=logits.device)
     chosen: list[Tensor] = []
-    influence: Tensor | float = 0.0
     for place in range(logits.shape[1]):
-        if pairs is not None and chosen:
-            influence = influence + influence_of(pairs, chosen[-1].unsqueeze(1)).squeeze(1)
-        allowed = (logits[:, place] + influence).masked_fill(~available, -torch.inf)
-        item = allowed.argmax(1)  # the first of equals: incoming order
+        own = logits[:, place] if above is None else logits[:, place] + above
+        item = own.masked_fill(~available, -torch.inf).argmax(1)  # the first of equals
         item = torch.where(available.any(1), item, NO_ITEM)
         chosen.append(item)
         available = available & (candidates != item.unsqueeze(1))
-    return torch.stack(chosen, 1), available
+        if pairs is not None:
+            before = None if above is None else above.unsqueeze(1)
+            above = pairs.after(before, item.unsqueeze(1)).squeeze(1)
+    return torch.stack(chosen, 1), available, above
 
 
 def one_hot_places(chosen: Tensor, candidates: int) -> Tensor:

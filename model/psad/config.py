@@ -45,7 +45,9 @@ class Config(BaseModel):
     block_size: int = Field(default=3, ge=1)  # K; 1 is AR, T or more is NAR ("w/o sa")
     teacher_layers: int = Field(default=1, ge=1)
     refine: int = Field(default=1, ge=0)  # γ, positions masked and refilled; 0 is "w/o ce"
-    context: Literal["rollout", "clicked_first", "exposure"] = "rollout"  # training state, Eq. (3)
+    # training state, Eq. (3): lists it makes itself, clicked items first, the list that was shown,
+    # or lists it makes itself as the evaluator improves them
+    context: Literal["rollout", "clicked_first", "exposure", "improved"] = "rollout"
     exploration: float = Field(default=1.0, ge=0)  # sampling noise of the roll-out, annealed to 0
     step_loss: Literal["binary", "softmax"] = "softmax"  # Eq. (6) with both classes, or list-wise
     step_loss_classes: Literal["both", "positive"] = "both"  # Eq. (6) as printed: positives alone
@@ -53,7 +55,7 @@ class Config(BaseModel):
     hinge_on: Literal["logits", "probabilities"] = "logits"
     tail_weight: float = Field(default=0.01, ge=0)  # keeps places trained once positives ran out
     mask_chosen: bool = True  # an item chosen earlier cannot be chosen again, also in training
-    pairs: bool = True  # influence of items chosen in the same block on the places after them
+    pairs: bool = True  # influence of each item on those below adds up, inside a block too
 
     # inference of the generator
     beam: int = Field(default=4, ge=1)  # lists searched at once; 1 is greedy
@@ -73,12 +75,19 @@ class Config(BaseModel):
     distillation_warmup: float = Field(default=0.2, ge=0, le=1)  # share of training until full α
     offline_from: str | None = None  # run of a generator that teaches instead, trained and fixed
 
+    @property
+    def clicks_depend_on_place(self) -> bool:
+        """Whether labels are read as clicks in the list that was shown, place and all."""
+        return self.context in ("exposure", "improved")
+
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
         if not (self.teacher or self.student):
             raise ValueError("teacher and student are both off, so that nothing would be trained")
+        if self.context == "improved" and self.teacher and not self.evaluator:
+            raise ValueError("context=improved improves lists by the evaluator, which is off")
         if self.offline_from and (self.teacher or not self.student):
             raise ValueError("offline_from teaches a student alone: set teacher=false")
         return self

@@ -18,6 +18,7 @@ from torch.nn import functional
 from model.layers import Block
 from model.psad.config import Config
 from model.psad.losses import place_weights
+from model.psad.pairs import PairInfluence
 
 
 class Evaluator(nn.Module):
@@ -35,6 +36,7 @@ class Evaluator(nn.Module):
         )
         self.norm = nn.LayerNorm(config.width)
         self.output = nn.Linear(config.width, 1)
+        self.pairs = PairInfluence(config.width) if config.pairs else None
 
     def forward(self, candidates: Tensor, orders: Tensor) -> Tensor:
         """candidates (B, M, d), orders (B, L, P) of items, -1 for none; logits (B, L, P)."""
@@ -47,9 +49,20 @@ class Evaluator(nn.Module):
         x = x.flatten(0, 1)  # (B·L, P, d)
         above = torch.ones(places, places, dtype=torch.bool, device=orders.device).tril()
         mask = above & (orders >= 0).flatten(0, 1).unsqueeze(1)  # (B·L, P, P)
+        logits = 0.0 if self.pairs is None else self._influence(x, orders.flatten(0, 1) >= 0)
         for block in self.blocks:
             x = block(x, mask)
-        return self.output(self.norm(x)).squeeze(-1).unflatten(0, (-1, count))
+        logits = self.output(self.norm(x)).squeeze(-1) + logits  # (B·L, P)
+        return logits.unflatten(0, (-1, count))
+
+    def _influence(self, x: Tensor, real: Tensor) -> Tensor:
+        """(n, P) what the items above add to each place: x (n, P, d), real (n, P)."""
+        assert self.pairs is not None
+        found = self.pairs(x)
+        place = torch.arange(x.shape[1], device=x.device)
+        distance = place - place.unsqueeze(1) - 1  # (P above, P below)
+        weights = found.decay ** distance.clamp(min=0) * (distance >= 0)
+        return (found.influence * weights * real.unsqueeze(2)).sum(1)
 
     def worth(self, logits: Tensor, orders: Tensor) -> Tensor:
         """(B, L) expected gain of each list: discounted as DCG is, or the clicks themselves.
@@ -58,7 +71,7 @@ class Evaluator(nn.Module):
         falls with the place, and a discount would count that twice.
         """
         chances = torch.sigmoid(logits) * (orders >= 0)
-        if self.config.context != "exposure":
+        if not self.config.clicks_depend_on_place:
             places = torch.arange(orders.shape[2], device=orders.device)
             chances = chances * place_weights(places)
         return chances.sum(2)

@@ -80,6 +80,17 @@ def exposed(logits: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
     return (terms * shown).sum() / shown.sum().clamp(min=1)
 
 
+def imitated(logits: Tensor, chosen: Tensor, left: Tensor) -> Tensor:
+    """Cross-entropy of each item of a list chosen (B, J) among those left; logits, left (B, J, M).
+
+    A scalar: the mean over places that hold an item.
+    """
+    held = chosen >= 0
+    log_probabilities = masked_log_softmax(logits, left)
+    own = log_probabilities.gather(2, chosen.clamp(min=0).unsqueeze(2)).squeeze(2)
+    return -torch.where(held, own, 0.0).sum() / held.sum().clamp(min=1)
+
+
 def scorer(logits: Tensor, labels: Tensor, mask: Tensor, config: Config) -> Tensor:
     """Eq. (7) with both classes (binary), list-wise (softmax), or as printed (positive)."""
     if config.scorer_loss == "positive":

@@ -21,6 +21,7 @@ from model.psad import losses
 from model.psad.config import Config
 from model.psad.encoder import Encoded, Encoder
 from model.psad.evaluator import Evaluator
+from model.psad.improve import improve
 from model.psad.search import Generated, generate
 from model.psad.student import Student
 from model.psad.teacher import Memory, Teacher
@@ -164,8 +165,12 @@ class Ranker(NeuralRanker):
     def _context(self, memory: Memory, batch: Batch) -> Tensor:
         """(B, T) the list that the generator is trained along."""
         mask, size = batch.candidate_mask, self.schema.list_size
-        if self.config.context == "rollout":
-            return self._rolled_out(memory, self.config.exploration * (1 - self._done))
+        if self.config.context in ("rollout", "improved"):
+            chosen = self._rolled_out(memory, self.config.exploration * (1 - self._done))
+            if self.config.context == "rollout":
+                return chosen
+            assert self.evaluator is not None
+            return improve(self.evaluator, memory.candidates, chosen, mask)
         clicked_first = self.config.context == "clicked_first"
         order = batch.labels if clicked_first else torch.zeros_like(batch.labels)
         return top_candidates(order, mask, size)
@@ -183,6 +188,8 @@ class Ranker(NeuralRanker):
     def _generator_loss(self, logits: Tensor, left: Tensor, chosen: Tensor, batch: Batch) -> Tensor:
         if self.config.context == "exposure":
             return losses.exposed(logits, batch.labels, chosen)
+        if self.config.context == "improved":
+            return losses.imitated(logits, chosen, left)
         places = torch.arange(logits.shape[1], device=logits.device).unsqueeze(0)
         return losses.generative(logits, batch.labels, left, places, self.config)
 
@@ -194,13 +201,15 @@ class Ranker(NeuralRanker):
         # places that hold an item come first; a list shorter than γ hides empty ones, masked below
         order = torch.rand(lists, size, device=chosen.device) + (chosen < 0)
         hidden = order.topk(count, dim=1, largest=False).indices.sort(1).values
-        logits = self.teacher.refilled_in_turn(memory, chosen, hidden)
+        logits = self.teacher.refill(memory, chosen.unsqueeze(1), hidden.unsqueeze(1)).squeeze(1)
         stays = chosen.scatter(1, hidden, -1)
         inside = remaining(chosen.gather(1, hidden), batch.candidate_mask)  # in turn among hidden
         taken = ~remaining(torch.cat([stays, stays[:, :1]], 1), batch.candidate_mask)[:, -1]
         left = inside & ~taken.unsqueeze(1) & (chosen.gather(1, hidden) >= 0).unsqueeze(2)
         if self.config.context == "exposure":
             return losses.exposed(logits, batch.labels, chosen.gather(1, hidden))
+        if self.config.context == "improved":
+            return losses.imitated(logits, chosen.gather(1, hidden), left)
         return losses.generative(logits, batch.labels, left, hidden, self.config)
 
     @torch.no_grad()

@@ -62,7 +62,7 @@ def search(teacher: Teacher, memory: Memory, width: int) -> Beams:
         width,
         memory.pairs,
         teacher.config.beam_score,
-        discounted=teacher.config.context != "exposure",  # a click's chance falls by itself there
+        discounted=not teacher.config.clicks_depend_on_place,
     )
 
 
@@ -76,10 +76,7 @@ def refill_least_confident(teacher: Teacher, memory: Memory, found: Beams, refin
     logits = teacher.refill(memory, chosen, hidden)  # Eq. (4)
     before = chosen.gather(2, hidden)
     free = one_hot_places(before, memory.candidate_mask.shape[1]).any(2) | found.available
-    pairs = memory.pairs if count > 1 else None
-    if pairs is not None:
-        pairs = pairs.repeat_interleave(width, 0)
-    items, _ = choose_in_turn(logits.flatten(0, 1), free.flatten(0, 1), pairs=pairs)
+    items, _, _ = choose_in_turn(logits.flatten(0, 1), free.flatten(0, 1))
     items = torch.where(before < 0, NO_ITEM, items.unflatten(0, (-1, width)))
     log_probabilities = masked_log_softmax(logits, free.unsqueeze(2))
     renewed = log_probabilities.gather(3, items.clamp(min=0).unsqueeze(3)).squeeze(3)

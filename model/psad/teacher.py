@@ -7,7 +7,8 @@ was encoded. Items chosen are keys only, so that the places of one block, of all
 give is computed once (`remember`), however many blocks and beams read it.
 
 Places of one block do not see one another's items, because these are not chosen yet. With `pairs`
-an item chosen in the block adds its influence on every other candidate to the places after it.
+an item chosen adds its influence on every other candidate to the places below it, in its block too,
+less with each place: attention is a mean of what stands above, this is a sum.
 
 B lists, W beams, S encoded items, M candidates, T places, t places before, Q queries, K places of a
 block, h heads, d width.
@@ -21,13 +22,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.decode import choose_in_turn, influence_of
+from model.decode import Pairs, choose_in_turn, influence_of
 from model.layers import Attention, FeedForward
 from model.psad.config import Config
 from model.psad.encoder import Encoded
+from model.psad.pairs import PairInfluence
 from model.psad.student import WidePath
-
-PAIR_WIDTH = 16
+from model.ranker import NO_ITEM
 
 
 class Memory(NamedTuple):
@@ -40,7 +41,7 @@ class Memory(NamedTuple):
     candidate_mask: Tensor  # (B, M)
     vectors: Tensor  # (B, d, M) what queries are multiplied with
     bias: Tensor  # (B, 1, M) what an item has whatever its place
-    pairs: Tensor | None  # (B, M, M) influence of the row's item on the column's, if in use
+    pairs: Pairs | None
 
 
 class TeacherLayer(nn.Module):
@@ -99,9 +100,7 @@ class Teacher(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.candidate = nn.Linear(width, width + 1)
         self.wide = WidePath(numbers if config.wide else 0)
-        self.pair = (
-            nn.Linear(width, 2 * PAIR_WIDTH) if config.pairs and self.block_size > 1 else None
-        )
+        self.pairs = PairInfluence(width) if config.pairs else None
         self.register_buffer("block", torch.arange(list_size) // self.block_size, persistent=False)
         self.block: Tensor
 
@@ -119,14 +118,8 @@ class Teacher(nn.Module):
             encoded.candidate_mask,
             vectors,
             bias,
-            self._pairs(candidates),
+            None if self.pairs is None else self.pairs(candidates),
         )
-
-    def _pairs(self, candidates: Tensor) -> Tensor | None:
-        if self.pair is None:
-            return None
-        giving, taking = self.pair(candidates).chunk(2, -1)  # (B, M, PAIR_WIDTH)
-        return giving @ taking.transpose(1, 2) / math.sqrt(PAIR_WIDTH)
 
     def logits(
         self, memory: Memory, chosen: Tensor, places: Tensor, sees: Tensor, together: Tensor
@@ -171,38 +164,34 @@ class Teacher(nn.Module):
         together = block.unsqueeze(1) == block  # (T, T)
         sees = block.unsqueeze(1) > block
         logits = self.logits(memory, chosen.unsqueeze(1), places, sees, together).squeeze(1)
-        return logits + self._influence(memory, chosen, together)
+        return logits if memory.pairs is None else logits + memory.pairs.before(chosen)
 
     def refill(self, memory: Memory, chosen: Tensor, hidden: Tensor) -> Tensor:
         """(B, W, γ, M) logits of the places `hidden` (B, W, γ), given the items that stay, Eq. (4).
 
-        chosen (B, W, T); the influence of what is refilled in turn is not in it.
+        chosen (B, W, T).
         """
         stays = torch.ones_like(chosen, dtype=torch.bool).scatter(2, hidden, False)  # (B, W, T)
-        count = hidden.shape[2]
+        count, beams, size = hidden.shape[2], *chosen.shape[1:]
         together = torch.ones(count, count, dtype=torch.bool, device=chosen.device)
-        return self.logits(memory, chosen, hidden, stays.unsqueeze(2), together)
-
-    def _influence(self, memory: Memory, items: Tensor, together: Tensor) -> Tensor | float:
-        """(B, Q, M) what items (B, Q) chosen in turn add to the places after them."""
+        logits = self.logits(memory, chosen, hidden, stays.unsqueeze(2), together)
         if memory.pairs is None:
-            return 0.0
-        earlier = together.tril(-1).to(memory.pairs.dtype)  # (Q, Q)
-        return earlier @ influence_of(memory.pairs, items)
-
-    def refilled_in_turn(self, memory: Memory, chosen: Tensor, hidden: Tensor) -> Tensor:
-        """(B, γ, M) `refill` of one list (B, T), each place given the hidden items before it."""
-        logits = self.refill(memory, chosen.unsqueeze(1), hidden.unsqueeze(1)).squeeze(1)
-        together = torch.ones(hidden.shape[1], hidden.shape[1], device=chosen.device)
-        return logits + self._influence(memory, chosen.gather(1, hidden), together)
+            return logits
+        pairs = memory.pairs.influence
+        rows = influence_of(pairs, torch.where(stays, chosen, NO_ITEM).flatten(1))  # (B, W·T, M)
+        distance = (
+            hidden.unsqueeze(3) - torch.arange(size, device=chosen.device) - 1
+        )  # (B, W, γ, T)
+        weights = memory.pairs.decay ** distance.clamp(min=0) * (distance >= 0)
+        return logits + weights @ rows.unflatten(1, (beams, size))
 
     def roll_out(self, memory: Memory, noise: float = 0.0) -> Tensor:
         """(B, T) a list of items, block by block; greedy, or sampled with `noise`."""
-        available = memory.candidate_mask
+        available, above = memory.candidate_mask, None
         chosen = available.new_zeros((available.shape[0], 1, 0), dtype=torch.long)
         for start in range(0, self.list_size, self.block_size):
             end = min(start + self.block_size, self.list_size)
             logits = self.step(memory, chosen, start, end).squeeze(1)
-            items, available = choose_in_turn(logits, available, noise, memory.pairs)
+            items, available, above = choose_in_turn(logits, available, noise, memory.pairs, above)
             chosen = torch.cat([chosen, items.unsqueeze(1)], 2)
         return chosen.squeeze(1)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.decode import beam_search, choose_in_turn, one_hot_places, remaining
+from model.decode import Pairs, beam_search, choose_in_turn, one_hot_places, remaining
 
 
 def by_hand(logits: list[list[float]], available: list[bool]) -> tuple[list[int], set[int]]:
@@ -32,7 +32,7 @@ def test_greedy_choice_takes_the_best_item_that_is_left(
     logits = torch.randint(-2, 3, (lists, places, candidates), generator=random).float()  # has ties
     available = torch.rand(lists, candidates, generator=random) < 0.7
     before = available.clone()
-    chosen, left = choose_in_turn(logits, available)
+    chosen, left, _ = choose_in_turn(logits, available)
     assert torch.equal(available, before)
     for one in range(lists):
         items, free = by_hand(logits[one].tolist(), available[one].tolist())
@@ -44,13 +44,13 @@ def test_noise_samples_from_the_softmax_and_never_twice() -> None:
     torch.manual_seed(0)
     logits = torch.tensor([1.0, 0.0, -1.0, 9.0]).repeat(20_000, 2, 1)
     available = torch.tensor([True, True, True, False]).repeat(20_000, 1)
-    chosen, _ = choose_in_turn(logits, available, noise=1.0)
+    chosen, _, _ = choose_in_turn(logits, available, noise=1.0)
     assert (chosen[:, 0] != chosen[:, 1]).all()
     assert (chosen < 3).all()
     shares = np.bincount(chosen[:, 0], minlength=3) / len(chosen)
     by_hand = np.exp([1.0, 0.0, -1.0]) / np.exp([1.0, 0.0, -1.0]).sum()
     assert shares == pytest.approx(by_hand, abs=0.015)
-    little, _ = choose_in_turn(logits, available, noise=0.01)
+    little, _, _ = choose_in_turn(logits, available, noise=0.01)
     assert (little == torch.tensor([0, 1])).all()
 
 
@@ -85,6 +85,13 @@ def scripted(lists: int, candidates: int, seed: int) -> Any:
     return step
 
 
+def pairs_of(lists: int, candidates: int) -> Pairs:
+    """Influences drawn at random."""
+    random = torch.Generator().manual_seed(candidates)
+    influence = torch.randn(lists, candidates, candidates, generator=random)
+    return Pairs(influence, torch.tensor(0.7))
+
+
 def worth_by_hand(
     step: Any, one: int, order: tuple[int, ...], size: int, block: int, mask: Any, pairs: Any
 ) -> float:
@@ -95,8 +102,8 @@ def worth_by_hand(
         prefix = torch.full((len(mask), 1, start), -1)
         prefix[one, 0] = torch.tensor(order[:start])
         logits = step(prefix, start, min(start + block, size))[one, 0, place - start].clone()
-        for earlier in order[start:place]:
-            logits += pairs[one, earlier]
+        for above, earlier in enumerate(order[:place]):
+            logits += pairs.influence[one, earlier] * pairs.decay ** (place - above - 1)
         logits[~mask[one]] = -torch.inf
         logits[list(order[:place])] = -torch.inf
         total += torch.log_softmax(logits, 0)[item].item() / np.log2(place + 2)
@@ -107,7 +114,7 @@ def worth_by_hand(
 def test_a_wide_beam_finds_the_likeliest_list(block: int) -> None:
     size, candidates, mask = 3, 4, torch.ones(3, 4, dtype=torch.bool)
     mask[1, 3] = mask[2, 2:] = False  # as many as places, and fewer
-    step, pairs = scripted(3, candidates, 7), torch.randn(3, 4, 4, generator=torch.manual_seed(0))
+    step, pairs = scripted(3, candidates, 7), pairs_of(3, candidates)
     beams = beam_search(step, mask, size, block, 24, pairs)
     for one in range(3):
         items = mask[one].nonzero().flatten().tolist()
@@ -139,7 +146,7 @@ def test_no_beam_ever_repeats_or_invents_an_item(
 ) -> None:
     random = torch.Generator().manual_seed(seed)
     mask = torch.arange(candidates) < torch.randint(1, candidates + 1, (lists, 1), generator=random)
-    pairs = torch.randn(lists, candidates, candidates, generator=random)
+    pairs = pairs_of(lists, candidates)
     beams = beam_search(scripted(lists, candidates, seed), mask, size, block, width, pairs, score)
     assert beams.chosen.shape == (lists, width, size)
     for one in range(lists):
@@ -154,12 +161,12 @@ def test_no_beam_ever_repeats_or_invents_an_item(
 @pytest.mark.parametrize("block", [1, 2, 3])
 def test_a_beam_of_one_is_the_greedy_list(block: int) -> None:
     mask = torch.ones(5, 6, dtype=torch.bool)
-    step, pairs = scripted(5, 6, 3), torch.randn(5, 6, 6, generator=torch.manual_seed(1))
+    step, pairs = scripted(5, 6, 3), pairs_of(5, 6)
     beams = beam_search(step, mask, 3, block, 1, pairs)
-    chosen, available = torch.zeros(5, 1, 0, dtype=torch.long), mask
+    chosen, available, above = torch.zeros(5, 1, 0, dtype=torch.long), mask, None
     for start in range(0, 3, block):
         logits = step(chosen, start, min(start + block, 3)).squeeze(1)
-        items, available = choose_in_turn(logits, available, pairs=pairs)
+        items, available, above = choose_in_turn(logits, available, 0.0, pairs, above)
         chosen = torch.cat([chosen, items.unsqueeze(1)], 2)
     assert torch.equal(beams.chosen, chosen)
 
@@ -186,3 +193,20 @@ def test_the_utility_of_a_list_is_the_sum_of_its_click_probabilities() -> None:
             )
         assert beams.scores[one, 0].item() == pytest.approx(max(worth.values()), abs=1e-5)
         assert tuple(beams.chosen[one, 0].tolist()) == max(worth, key=worth.__getitem__)
+
+
+def test_influence_before_each_place_is_that_of_the_items_above_in_turn() -> None:
+    pairs, items = pairs_of(2, 5), torch.tensor([[3, 0, 4, -1], [1, 2, 0, 3]])
+    found = pairs.before(items)
+    above: torch.Tensor | None = None
+    for place in range(4):
+        expected = torch.zeros(2, 5) if above is None else above.squeeze(1)
+        torch.testing.assert_close(found[:, place], expected)
+        for one in range(2):
+            by_hand = sum(
+                (pairs.influence[one, item] * 0.7 ** (place - k - 1) for k, item in
+                 enumerate(items[one, :place].tolist()) if item >= 0),
+                torch.zeros(5),
+            )  # fmt: skip
+            torch.testing.assert_close(found[one, place], by_hand)
+        above = pairs.after(above, items[:, place : place + 1])

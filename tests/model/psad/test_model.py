@@ -30,7 +30,7 @@ def gradients(ranker: Ranker, *losses: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("context", ["rollout", "clicked_first", "exposure"])
+@pytest.mark.parametrize("context", ["rollout", "clicked_first", "exposure", "improved"])
 @pytest.mark.parametrize("refine", [0, 1, 2])
 def test_every_preset_trains_a_step(
     dataset: Dataset, tools: Any, preset: str, context: str, refine: int

@@ -135,24 +135,43 @@ def test_a_refill_sees_the_items_that_stay_and_not_the_hidden_one(
             assert same == (place in (1, 3))
 
 
-@pytest.mark.parametrize("block_size", [2, 3, T])
-def test_an_item_chosen_in_a_block_moves_the_places_after_it_by_its_pairs(
+@pytest.mark.parametrize("block_size", [1, 3, T])
+def test_items_above_move_a_place_by_their_pairs(
     dataset: Dataset, tools: Any, block_size: int
 ) -> None:
-    with_pairs, memory = made(tools, dataset, block_size=block_size, pairs=True)
-    lists = memory.candidate_mask.shape[0]
-    chosen = torch.tensor([[0, 1, 2, 3, -1]]).expand(lists, -1)
+    teacher, memory = made(tools, dataset, block_size=block_size, pairs=True)
+    chosen = torch.tensor([[0, 1, 2, 3, -1]]).expand(memory.candidate_mask.shape[0], -1)
     with torch.no_grad():
-        found = with_pairs.all_places(memory, chosen)
-        plain = with_pairs.all_places(memory._replace(pairs=None), chosen)
-        giving, taking = with_pairs.pair(memory.candidates).chunk(2, -1)
+        found = teacher.all_places(memory, chosen)
+        plain = teacher.all_places(memory._replace(pairs=None), chosen)
+        giving, taking = teacher.pairs.project(memory.candidates).chunk(2, -1)
+        decay = torch.sigmoid(teacher.pairs.fading)
         for place in range(T):
-            begun = place - place % block_size
-            above = [item for item in chosen[0, begun:place].tolist() if item >= 0]
-            by_hand = (giving[:, above] @ taking.mT / math.sqrt(taking.shape[-1])).sum(1)
-            torch.testing.assert_close(
-                found[:, place] - plain[:, place], by_hand, atol=1e-5, rtol=1e-4
-            )
+            by_hand = torch.zeros_like(found[:, place])
+            for above in range(place):
+                by_hand += (
+                    (giving[:, above : above + 1] @ taking.mT).squeeze(1)
+                    / 4.0
+                    * decay ** (place - above - 1)
+                )
+            difference = found[:, place] - plain[:, place]
+            torch.testing.assert_close(difference, by_hand, atol=1e-4, rtol=1e-4)
+
+
+def test_a_refilled_place_is_moved_by_those_above_that_stay(dataset: Dataset, tools: Any) -> None:
+    teacher, memory = made(tools, dataset, pairs=True)
+    lists = memory.candidate_mask.shape[0]
+    chosen = torch.tensor([[[4, 1, 2, 3, 0]]]).expand(lists, 2, -1)
+    hidden = torch.tensor([[[1, 3], [0, 2]]]).expand(lists, -1, -1)
+    with torch.no_grad():
+        found = teacher.refill(memory, chosen, hidden)
+        plain = teacher.refill(memory._replace(pairs=None), chosen, hidden)
+        rows, decay = memory.pairs.influence, memory.pairs.decay
+        first = found[:, 0, 1] - plain[:, 0, 1]  # place 3, above it stay 0 and 2
+        by_hand = rows[:, 2] + decay**2 * rows[:, 4]
+        torch.testing.assert_close(first, by_hand, atol=1e-4, rtol=1e-4)
+        nothing = found[:, 1, 0] - plain[:, 1, 0]  # place 0: nothing stands above it
+        torch.testing.assert_close(nothing, torch.zeros_like(nothing))
 
 
 def test_influence_is_part_of_what_the_roll_out_chooses_by(dataset: Dataset, tools: Any) -> None:
