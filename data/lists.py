@@ -15,7 +15,7 @@ import operator
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -109,6 +109,7 @@ class RawLog:
     users: pl.DataFrame
     spec: SourceSpec
     dropped: Counter[str] = field(default_factory=Counter)  # reason -> how many
+    facts: dict[str, Any] = field(default_factory=dict)  # what else info.json is to say, as JSON
 
 
 @dataclass(frozen=True)

@@ -28,26 +28,35 @@ def prepare(
     *,
     split: Split | None = None,
     seed: int = 0,
+    lists: int | None = None,
     derived: bool = True,
     history: History = "all",
     report: Callable[[str], None] = print,
 ) -> Dataset:
     """Read a data set by name or a folder of the user's own, write the dataset, say what was done.
 
-    `split` is the source's own by default; `seed` shuffles where the source has no display order
-    and draws the user split. Raises DataError; the target folder is replaced only by a whole
-    dataset, and only where it holds one already (or nothing).
+    `split` is the source's own by default; `seed` shuffles where the source has no display order,
+    draws the user split, and a source that is drawn, whose size is `lists`. Raises DataError; the
+    target folder is replaced only by a whole dataset, and only where it holds one already (or
+    nothing).
     """
     target = Path(folder)
     check_target(target)
-    log = sources.read(source, seed)
+    log = sources.read(source, seed, lists)
     chosen = split or log.spec.split
     arranged = arrange(log, chosen, seed=seed, history=history)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
         made = Path(scratch) / "dataset"
         facts = {"source": str(source), "split": chosen, "seed": seed, "history": history}
-        write(log, arranged, made, facts | facts_of(log, arranged), derived=derived, seed=seed)
+        write(
+            log,
+            arranged,
+            made,
+            facts | log.facts | facts_of(log, arranged),
+            derived=derived,
+            seed=seed,
+        )
         if target.exists():
             target.rename(Path(scratch) / "replaced")
         made.rename(target)

@@ -44,6 +44,12 @@ class LengthBatches(Sampler[list[int]]):
             yield self.indexes[batches[place]].tolist()
 
 
+def sort_lengths(dataset: Dataset, indexes: Int64) -> Int64:
+    """(L,) numbers that sort lists by history, then candidates: both sides are padded apart."""
+    history, candidates = dataset.history_lengths[indexes], dataset.lengths[indexes]
+    return history * (candidates.max(initial=0) + 1) + candidates
+
+
 class _Indexes(Indexed[int]):
     """A list's index is its own sample; collating reads the lists of a batch at once."""
 
@@ -71,6 +77,6 @@ class _Collate:
 def training_batches(dataset: Dataset, batch_size: int, seed: int) -> DataLoader[int]:
     """A loader over the train split; set `loader.batch_sampler.epoch` before each epoch."""
     indexes = dataset.splits["train"]
-    lengths = dataset.lengths[indexes] + dataset.history_lengths[indexes]
+    lengths = sort_lengths(dataset, indexes)
     sampler = LengthBatches(indexes, lengths, batch_size, seed)
     return DataLoader(_Indexes(len(dataset)), batch_sampler=sampler, collate_fn=_Collate(dataset))

@@ -32,6 +32,8 @@ from model.latency import latency
 from model.ranker import Ranker
 from model.table import METRIC, Row, Table, markdown, show, tables
 from model.train import commit, load_run
+from model.truth import VALUE, has_truth
+from model.truth import describe as describe_truth
 
 BASES = ("lambdamart", "click_rate")  # what rows are compared with, the first that is there
 
@@ -70,7 +72,7 @@ def evaluate_runs(
     mode: Mode | None = None,
     base: str | None = None,
     subject: str | None = None,
-    metric: str = METRIC,
+    metric: str | None = None,
     with_latency: bool = False,
     tuning: Mapping[str, str] | None = None,
     console: Console | None = None,
@@ -79,6 +81,7 @@ def evaluate_runs(
 
     `mode` None takes every way a model can rank; one without a generator is judged by its scores.
     `base` names the row that all are compared with, `subject` one to be compared with all;
+    `metric` is what they are compared by: the true value where it is known, else NDCG@10;
     `tuning` says, by model, what finding its settings cost.
     Raises EvaluationError for runs of different datasets.
     """
@@ -94,9 +97,9 @@ def evaluate_runs(
             rows.append(replace(row, tuning=(tuning or {}).get(group[0].config.model, "")))
     names = [row.name for row in rows]
     chosen = base or next(name for name in BASES if name in names)
-    report = Report(
-        describe(dataset, split), tuple(rows), tables(rows, chosen, metric=metric, subject=subject)
-    )
+    judged = metric or (VALUE if has_truth(dataset) else METRIC)
+    made = tables(rows, chosen, metric=judged, subject=subject)
+    report = Report(describe(dataset, split), tuple(rows), made)
     report.show(console or _console())
     return report
 
@@ -112,6 +115,7 @@ def describe(dataset: Dataset, split: str) -> dict[str, str]:
             f"{counts['candidates']:,} candidates, {counts['positives']:,} positive"
         ),
         "split": f"{NOTES[info['split']]} {_later(dataset, split)}",
+        **({"truth": describe_truth(dataset)} if has_truth(dataset) else {}),
         "commit": commit() or "unknown (not in a git checkout)",
         "machine": f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "command": _command(),

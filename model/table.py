@@ -17,16 +17,20 @@ from model.compare import LEVEL_MARGIN, RESAMPLES, Comparison, compare, correct,
 from model.evaluate import Evaluation
 from model.latency import Latency
 from model.references import NAMES as REFERENCE_NAMES
+from model.truth import CEILING_KNOWS, CEILING_SEES, VALUE
+from model.truth import NAMES as TRUE_NAMES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 METRIC = "ndcg@10"  # what rows are compared by
-CEILINGS = ("oracle",)  # not compared: nothing can be better
+CEILINGS = ("oracle", CEILING_SEES, CEILING_KNOWS)  # not compared: nothing can be better
+FLOOR = "incoming"
 TITLES = {
     "ndcg@5": "NDCG@5", "ndcg@10": "NDCG@10", "map@5": "MAP@5", "map@10": "MAP@10", "auc": "AUC",
     "map_paper@5": "paper MAP@5", "map_paper@10": "paper MAP@10",
 }  # fmt: skip
+TRUE_TITLES = {VALUE: "true value"}  # where the truth is known
 NOTE = (
     "Mean ± standard deviation over seeds. *paper MAP* divides by the hits in K, not by "
     "min(K, positives). AUC of a generator takes −rank as its score."
@@ -90,15 +94,15 @@ def tables(
     rows: Sequence[Row], base: str, *, metric: str = METRIC, subject: str | None = None
 ) -> tuple[Table, ...]:
     """Quality, all rows against the base, the subject (if named) against all rows, and cost."""
-    of = TITLES[metric]
+    of = (TITLES | TRUE_TITLES)[metric]
     made = [
         _quality(rows),
-        _comparison(compare_rows(rows, base, metric=metric), f"{of} against {base}", "ranker"),
+        comparison_table(compare_rows(rows, base, metric=metric), f"{of} against {base}", "ranker"),
     ]
     if subject is not None:
         found = compare_rows(rows, subject, metric=metric, turned=True)
-        made.append(_comparison(found, f"{of} of {subject} against each row", "against"))
-    models = [row for row in rows if row.name not in REFERENCE_NAMES]
+        made.append(comparison_table(found, f"{of} of {subject} against each row", "against"))
+    models = [row for row in rows if row.name not in (*REFERENCE_NAMES, *TRUE_NAMES)]
     return (*made, _cost(models)) if models else tuple(made)
 
 
@@ -154,11 +158,26 @@ def _fitting(table: Table, width: int) -> Table:
 
 
 def _quality(rows: Sequence[Row]) -> Table:
+    known = all(VALUE in one.values for row in rows for one in row.evaluations)
+    titles = (TRUE_TITLES if known else {}) | TITLES
     body = [
-        (row.name, str(len(row.evaluations)), *(_score(row, metric) for metric in TITLES))
+        (row.name, str(len(row.evaluations)), *(_score(row, metric) for metric in titles))
         for row in rows
     ]
-    return Table("Quality", ("ranker", "seeds", *TITLES.values()), tuple(body), NOTE)
+    columns = ("ranker", "seeds", *titles.values())
+    if known:
+        columns = (*columns[:3], "way", *columns[3:])
+        body = [(*line[:3], way, *line[3:]) for line, way in zip(body, _ways(rows), strict=True)]
+    return Table("Quality", columns, tuple(body), NOTE)
+
+
+def _ways(rows: Sequence[Row]) -> list[str]:
+    """How far each row gets from the incoming order to the best that can be seen to be best."""
+    means = {row.name: row.mean_and_deviation(VALUE)[0] for row in rows}
+    if FLOOR not in means or CEILING_SEES not in means:
+        return ["–"] * len(rows)
+    low, high = means[FLOOR], means[CEILING_SEES]
+    return [f"{(means[row.name] - low) / (high - low):.1%}" for row in rows]
 
 
 def _score(row: Row, metric: str) -> str:
@@ -166,7 +185,8 @@ def _score(row: Row, metric: str) -> str:
     return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
-def _comparison(found: Mapping[str, Comparison], title: str, first: str) -> Table:
+def comparison_table(found: Mapping[str, Comparison], title: str, first: str) -> Table:
+    """Differences with interval, test and verdict; `first` heads the column of names."""
     columns = (first, "difference", "95% interval", "p (Holm)", "effect", "verdict")
     body = [
         (

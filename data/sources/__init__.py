@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from pathlib import Path
 
 from data.lists import RawLog
+from data.simulator.tables import facts_beside
 from data.tables import suggestion
 from features.errors import DataError
 
 OWN = "parquet"  # reads a folder; needs no name
+SIMULATOR = "simulator"  # draws as many lists as it is asked for
 
 
 def names() -> tuple[str, ...]:
@@ -19,11 +22,17 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name for name in found if name != OWN))
 
 
-def read(source: str | Path, seed: int = 0) -> RawLog:
-    """The log of a data set by name, or of the user's own folder; raises DataError."""
+def read(source: str | Path, seed: int = 0, lists: int | None = None) -> RawLog:
+    """The log of a data set by name, or of the user's own folder; raises DataError.
+
+    `lists` is how many to draw, for the simulator alone.
+    """
+    size = {} if lists is None else {"lists": lists}
+    if size and str(source) != SIMULATOR:
+        raise DataError(f"lists = {lists} is for {SIMULATOR}; {source} has as many as it has.")
     if str(source) in names():
         module = importlib.import_module(f"{__name__}.{source}")
-        return module.read(seed)  # type: ignore[no-any-return]
+        return module.read(seed, **size)  # type: ignore[no-any-return]
     if not Path(source).is_dir():
         raise DataError(
             f"{source} is neither a folder nor a known data set ({', '.join(names())})."
@@ -31,4 +40,5 @@ def read(source: str | Path, seed: int = 0) -> RawLog:
         )
     from data.sources import parquet
 
-    return parquet.read(Path(source))
+    log = parquet.read(Path(source))
+    return replace(log, facts=facts_beside(Path(source)))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data.dataset import Dataset
-from model.batches import POOL, LengthBatches, training_batches
+from model.batches import POOL, LengthBatches, sort_lengths, training_batches
 from model.evaluate import load_batch
 
 INDEXES = np.arange(1000, 1203)
@@ -52,3 +52,10 @@ def test_the_loader_reads_the_training_lists_as_they_are_encoded(dataset: Datase
         assert all(torch.equal(batch.tensors[name], one) for name, one in expected.tensors.items())
         found += len(indexes)
     assert found == len(dataset.splits["train"])
+
+
+def test_lists_sort_by_history_then_by_candidates(dataset: Dataset) -> None:
+    indexes = dataset.splits["train"]
+    history, candidates = dataset.history_lengths[indexes], dataset.lengths[indexes]
+    found = np.argsort(sort_lengths(dataset, indexes), kind="stable")
+    assert found.tolist() == np.lexsort((candidates, history)).tolist()

@@ -167,3 +167,17 @@ def test_scores_that_are_nan_never_become_an_order(dataset: Dataset) -> None:
 def test_the_three_rows_of_psad(student: bool, teacher: bool, mode: str, name: str) -> None:
     assert row_name("psad", {"student": student, "teacher": teacher}, mode) == name
     assert row_name("prm", {}, "scorer") == "prm"
+
+
+def test_lists_are_judged_beside_others_of_like_length(dataset: Dataset) -> None:
+    batches: list[Batch] = []
+
+    class Watching(ByPrice):
+        def scores(self, batch: Batch) -> Tensor:
+            batches.append(batch)
+            return super().scores(batch)
+
+    evaluate(Watching(dataset), dataset, "valid", batch_size=8)
+    lengths = torch.cat([batch.tensors["history_mask"].sum(1) for batch in batches])
+    every = dataset.history_lengths[dataset.splits["valid"]]
+    assert lengths.tolist() == sorted(every.tolist())
