@@ -121,7 +121,9 @@ class _Loop:
         loader = training_batches(dataset, training.batch_size, training.seed)
         assert isinstance(loader.batch_sampler, LengthBatches)
         self.sampler = loader.batch_sampler
-        optimiser = torch.optim.AdamW(_groups(ranker, training), lr=training.learning_rate)
+        optimiser = torch.optim.AdamW(
+            _groups(ranker, training), lr=training.learning_rate, fused=True
+        )
         self.loader: DataLoader[Any] = self.accelerator.prepare_data_loader(loader, False)
         self.steps = len(self.loader)  # of this process
         schedule = LambdaLR(optimiser, _shape(self.steps * training.epochs, training.warmup))
@@ -175,14 +177,14 @@ class _Loop:
     def _step(self, batch: Batch) -> dict[str, float]:
         with self.accelerator.autocast():
             terms = self.model(batch)
-        loss = torch.stack(list(terms.values())).sum()
-        values = {name: float(term.detach()) for name, term in terms.items()}
+        stacked = torch.stack(list(terms.values()))
+        values = dict(zip(terms, stacked.tolist(), strict=True))  # one wait for the device
         if not math.isfinite(sum(values.values())):
             raise Diverged(
                 f"the loss became {values} in epoch {self.state.epoch + 1}. Lower learning_rate "
                 f"(now {self.training.learning_rate}), or look for extreme values in the data."
             )
-        self.accelerator.backward(loss)
+        self.accelerator.backward(stacked.sum())
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.training.clip)
         self.optimiser.step()
         self.optimiser.zero_grad()

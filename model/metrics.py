@@ -100,6 +100,34 @@ def list_metrics(labels: ArrayLike, mask: ArrayLike, order: Integers) -> dict[st
     return {name: metric(labels, mask, order) for name, metric in METRICS.items()}
 
 
+def rank_correlation(one: ArrayLike, two: ArrayLike, mask: ArrayLike) -> Floats:
+    """Spearman's correlation of two scorings (B, M) of each list; ties share their mean rank.
+
+    (B,), NaN where either is constant.
+    """
+    real = np.asarray(mask, bool)
+    count = np.maximum(real.sum(axis=1, keepdims=True), 1)
+    ranks = [_mean_ranks(np.asarray(values, np.float64), real) for values in (one, two)]
+    a, b = (np.where(real, r - (r * real).sum(axis=1, keepdims=True) / count, 0.0) for r in ranks)
+    return _ratio((a * b).sum(axis=1), np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1)))
+
+
+def _mean_ranks(values: Floats, real: NDArray[np.bool_]) -> Floats:
+    """Rising ranks of the real slots (B, M), from 0; equals share the mean of their places."""
+    order = np.lexsort((values, ~real), axis=-1)
+    ordered = np.take_along_axis(np.where(real, values, np.inf), order, axis=1)
+    edge = np.ones((len(values), 1), bool)
+    changes = ordered[:, 1:] != ordered[:, :-1]
+    place, last_place = np.arange(values.shape[1]), values.shape[1] - 1
+    begins = np.where(np.concatenate([edge, changes], 1), place, 0)
+    ends = np.where(np.concatenate([changes, edge], 1), place, last_place)
+    first = np.maximum.accumulate(begins, axis=1)
+    last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2, axis=1)
+    return ranks
+
+
 def expected_random(labels: ArrayLike, mask: ArrayLike) -> dict[str, Floats]:
     """The exact expected value of each metric over all orders of a list: name -> (B,)."""
     gains = np.exp2(_real_labels(labels, mask)) - 1.0

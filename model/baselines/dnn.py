@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from features.schema import FeatureSchema
 from model import losses
 from model.embed import FeatureEmbedding, Tensors
+from model.layers import Dropout
 from model.ranker import Batch, NeuralRanker
 
 
@@ -80,5 +81,5 @@ def perceptron(width: int, hidden: tuple[int, ...], dropout: float) -> nn.Sequen
     """Linear, ReLU and dropout for each hidden width, then one output."""
     layers: list[nn.Module] = []
     for before, after in zip((width, *hidden), hidden, strict=False):
-        layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(before, after), nn.ReLU(), Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear((width, *hidden)[-1], 1))

@@ -109,3 +109,18 @@ def test_nothing_hidden_is_written_into_the_batch() -> None:
     embedding(user, "user")
     assert (user["user_categorical"] == 2).all()
     assert (user["user_numeric"] == 1).all()
+
+
+@pytest.mark.parametrize(("side", "slots"), [("candidate", 5), ("history", 3)])
+@pytest.mark.parametrize("items", [4, 0])
+def test_bags_are_read_in_training_as_they_are_otherwise(side: str, slots: int, items: int) -> None:
+    table, found = made().items, []
+    index = torch.randint(0, 4, (6, items, slots), generator=torch.Generator().manual_seed(0))
+    index[0] = PADDING  # bags that hold nothing
+    weights = torch.randn(6, items, WIDTH * (2 if side == "candidate" else 1))
+    for training in (True, False):
+        means = table.train(training).bag(index)
+        assert means.shape == weights.shape
+        (gradient,) = torch.autograd.grad((means * weights).sum(), table.vectors.weight)
+        found.append((means, gradient))
+    torch.testing.assert_close(found[0], found[1])

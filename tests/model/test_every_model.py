@@ -113,6 +113,10 @@ def test_gradients_are_finite_for_lists_of_every_kind(name: str, data: Dataset, 
             assert parameter.grad is None or parameter.grad.isfinite().all(), (chosen, place)
 
 
+# added to all scores of a list alike: a list-wise loss gives them a gradient of rounding alone
+SHIFTS = ("student.score.3.bias", "student.wide.linear.bias")
+
+
 @pytest.mark.parametrize("name", GRADIENT)
 def test_every_weight_is_trained(name: str, dataset: Dataset, tools: Any) -> None:
     ranker: NeuralRanker = tools.shaken(dataset, name, list_size=4).train()
@@ -121,7 +125,7 @@ def test_every_weight_is_trained(name: str, dataset: Dataset, tools: Any) -> Non
     idle = [
         place
         for place, parameter in ranker.named_parameters()
-        if parameter.grad is None or not parameter.grad.any()
+        if parameter.grad is None or not (parameter.grad.any() or place in SHIFTS)
     ]
     assert idle == []
 

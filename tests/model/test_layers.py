@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.layers import Attention, Block, FeedForward, masked_log_softmax
+from model.layers import Attention, Block, Dropout, FeedForward, masked_log_softmax
 from model.ranker import NEVER
 
 B, Q, S, D, H = 2, 3, 4, 6, 2
@@ -122,3 +122,38 @@ def test_masked_log_softmax_is_that_of_the_true_entries() -> None:
     torch.where(mask, found, 0.0).sum().backward()
     assert logits.grad.isfinite().all()
     assert not logits.grad[~mask].any()
+
+
+def test_attention_without_a_bias_is_attention_with_one_of_zeros(inputs) -> None:
+    queries, keys, mask, bias = inputs
+    attention, found = Attention(D, H), []
+    for zeros in (None, torch.zeros_like(bias)):
+        moved = keys.clone().requires_grad_()
+        out = attention(queries, moved, mask, zeros)
+        (gradient,) = torch.autograd.grad(out.square().sum(), moved)
+        found.append((out, gradient))
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5])
+def test_dropout_drops_at_its_rate_and_keeps_the_mean_and_the_gradient(rate: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(101, 997, requires_grad=True)  # no multiple of the four that share a draw
+    out = Dropout(rate)(x)
+    assert out.unique().tolist() == pytest.approx([0.0, 1 / (1 - rate)])
+    error = (rate * (1 - rate) / x.numel()) ** 0.5
+    assert float((out == 0).double().mean()) == pytest.approx(rate, abs=4 * error)
+    neighbours = (out[:, 1:] == 0) & (out[:, :-1] == 0)  # also of the same draw
+    assert float(neighbours.double().mean()) == pytest.approx(rate**2, abs=0.006)
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    assert torch.equal(gradient, out)
+
+
+def test_dropout_is_fixed_by_the_seed_and_absent_in_evaluation() -> None:
+    x, drops = torch.randn(7, 5), []
+    for _ in range(2):
+        torch.manual_seed(3)
+        drops.append(Dropout(0.3)(x))
+    assert torch.equal(drops[0], drops[1])
+    assert torch.equal(Dropout(0.3).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)

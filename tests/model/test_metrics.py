@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
 from model import metrics
@@ -229,3 +230,20 @@ def test_the_expected_values_hold_for_long_lists_too() -> None:
     for name in metrics.METRICS:
         error = 5 * sampled[name].std() / np.sqrt(len(wide))
         assert expected[name][0] == pytest.approx(sampled[name].mean(), abs=error)
+
+
+# --- correlation -------------------------------------------------------------------------------
+
+
+@given(problems)
+@settings(max_examples=50, deadline=None)
+def test_rank_correlation_is_spearmans_with_shared_ranks(problem: Problem) -> None:
+    _, mask, scores = problem
+    other = np.random.default_rng(0).integers(0, 4, size=scores.shape).astype(float)
+    found = metrics.rank_correlation(scores, other, mask)
+    for row, real in enumerate(mask):
+        one, two = scores[row][real], other[row][real]
+        if len(set(one)) == 1 or len(set(two)) == 1:
+            assert np.isnan(found[row])  # a constant correlates with nothing
+        else:
+            assert found[row] == pytest.approx(stats.spearmanr(one, two).statistic)
