@@ -15,10 +15,10 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
 on = $(filter-out 0 no false,$($(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format
+.PHONY: help demo test check format reproduce-quick
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
 	@echo
 	@sed -n 's/^# \{0,1\}//; 2,6p' Makefile
 
@@ -37,6 +37,9 @@ check: .venv/.tests-installed ## format, lint, types, import rules
 format: .venv/.tests-installed ## rewrite the files as `make check` wants them
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
+
+reproduce-quick: .venv/.tests-installed ## a small version of every study of the paper, into build/quick
+	@$(BIN)/python -m paper.quick
 
 .venv/.demo-installed: pyproject.toml | .venv/.created
 	@echo "Installing what the demo needs into .venv (once)"

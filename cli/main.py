@@ -79,24 +79,31 @@ def prepare(
     split: Annotated[
         Split | None, typer.Option(help="How to divide the lists.", show_default="the source's own")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of shuffles and of the split by user.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of shuffles, of the split by user and of the simulator.")
+    ] = 0,
+    lists: Annotated[
+        int | None, typer.Option(help="How many lists to simulate.", show_default="20000")
+    ] = None,
 ) -> None:
     """Make a dataset of a log.
 
     Builds lists, histories, splits, vocabularies and statistics.
 
     SOURCE is `ml_100k` or `ranklens`, which are fetched where they are not at hand ($PSAD_DATA and
-    the cache are looked at first), or a folder of your own with impressions, items and users
-    (Parquet or CSV) and schema.toml. What was left out, and why, is printed.
+    the cache are looked at first), `simulator`, which draws a log of --lists lists whose truth is
+    known, or a folder of your own with impressions, items and users (Parquet or CSV) and
+    schema.toml. What was left out, and why, is printed.
 
     \b
     Examples:
       psad prepare ml_100k datasets/ml_100k
       psad prepare my_logs datasets/mine --split time
+      psad prepare simulator datasets/simulator --lists 20000 --seed 0
     """
     from data.prepare import prepare as run
 
-    run(source, dataset, split=split.value if split else None, seed=seed)
+    run(source, dataset, split=split.value if split else None, seed=seed, lists=lists)
 
 
 @app.command()
@@ -115,6 +122,14 @@ def train(
     preset: Annotated[
         str | None, typer.Option(help="A named configuration of the model.", show_default="robust")
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A TOML file of settings, such as those in paper/configs/.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of everything random.", show_default="0")
     ] = None,
@@ -132,6 +147,7 @@ def train(
     Examples:
       psad train datasets/ml_100k runs/first --model psad --preset robust
       psad train datasets/ml_100k runs/wide --preset robust learning_rate=0.001 --seed 1
+      psad train datasets/ml_100k runs/wo-sa --config paper/configs/wo-sa.toml epochs=5
       psad train datasets/ml_100k runs/first --resume
     """
     from model.train import train as go
@@ -141,6 +157,7 @@ def train(
         run,
         model=model,
         preset=preset,
+        file=config,
         seed=seed,
         resume=resume,
         overrides=key_values(overrides or ()),
@@ -193,22 +210,102 @@ def export(
     dataset: Annotated[
         Path | None, typer.Option(help="Where RUN's dataset lies now, if it was moved.")
     ] = None,
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How many lists the generator searches.", show_default="as RUN has it"
+        ),
+    ] = None,
 ) -> None:
     """Turn a run into a bundle to serve.
 
-    BUNDLE becomes the current version of its NAME. The exported graph is compared with the trained
+    BUNDLE becomes the current version of its NAME. It holds the scoring network and, where RUN has
+    one, the generator with its whole search. The exported graphs are compared with the trained
     model on random and real lists; where they disagree nothing is published.
 
     \b
-    Example:
+    Examples:
       psad export runs/first bundles/psad/1
+      psad export runs/first bundles/psad/2 --beam 8
     """
     from export import export_run
 
-    export_run(run, bundle, dataset=dataset)
+    export_run(run, bundle, dataset=dataset, beam=beam)
 
 
 add_serve(app)
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write.")],
+    lists: Annotated[int, typer.Option(help="How many lists.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    items: Annotated[int, typer.Option(help="How many items.")] = 500,
+) -> None:
+    """Write a simulated log in the format of your own.
+
+    FOLDER gets impressions, items, users and schema.toml, as `psad prepare FOLDER DATASET` reads
+    them, and law.json, the click law they were drawn by. With law.json beside the log, `psad
+    evaluate` shows the true value of every order. The same seed draws the same lists whatever
+    their number; memory does not grow with it.
+
+    \b
+    Examples:
+      psad simulate my_logs --lists 20000 --seed 0
+      psad simulate big_logs --lists 1000000 --items 5000
+    """
+    from data.simulator.tables import simulate as run
+
+    run(folder, lists=lists, seed=seed, items=items)
+
+
+@app.command()
+def reproduce(
+    what: Annotated[str, typer.Argument(metavar="STUDY", help="A file's name in paper/studies/.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DATASET", help="What `prepare` wrote; may be repeated.", show_default=False
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, a thread each.")] = 1,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="This variant and the base; may be repeated.", show_default=False
+        ),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    results: Annotated[
+        Path | None, typer.Option(help="Where results go.", show_default="paper/results")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few epochs of a few variants, into build/quick/.")
+    ] = False,
+) -> None:
+    """Make a study of the paper's again.
+
+    STUDY is ablation (Table 4), distillation (Table 5), hyperparameters (Figure 3), interaction
+    (Figure 4), training (which training suits PSAD) or quality (PSAD beside the baselines).
+    Trains what is not trained yet, keeps every result as JSON, and writes tables and figures. What
+    was interrupted goes on; without --data the tables are made anew of the results that are there.
+
+    \b
+    Examples:
+      psad reproduce ablation --data datasets/ml_100k --data datasets/ranklens --seeds 5 --jobs 2
+      psad reproduce training --data datasets/ml_100k
+      psad reproduce training --data datasets/ml_100k --seeds 5 --only context-exposure
+      psad reproduce ablation
+    """
+    from paper.reproduce import RESULTS
+    from paper.reproduce import reproduce as go
+
+    go(
+        what, data or (), seeds=seeds, jobs=jobs, runs=runs, results=results or RESULTS,
+        only=only or (), quick=quick,
+    )  # fmt: skip
 
 
 def key_values(overrides: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,8 @@
-"""How a run is configured: defaults, then a preset, then `key=value` from the command line.
+"""How a run is configured: defaults, a preset, a file, then `key=value` from the command line.
 
-A run's config.toml holds every value that was in force, so that it says all there is to know.
+A file names `model` and `preset` (or leaves them out) and then any setting of the model or of its
+training, as paper/configs/ does. A run's config.toml holds every value that was in force, so that
+it says all there is to know.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from features.errors import PsadError
 from model import registry
+
+MODEL, PRESET = "psad", "robust"  # where nothing names others
 
 
 class ConfigError(PsadError):
@@ -50,14 +54,17 @@ class RunConfig(BaseModel):
 
     model: str
     preset: str
+    file: str | None = None  # `--config`, where one was given
     dataset: str  # folder
     fingerprint: str  # of the dataset's schema
     training: Training
     settings: dict[str, Any]  # the model's own Config
 
     def save(self, path: Path) -> None:
-        """Write as TOML."""
-        path.write_text(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)))
+        """Write as TOML; what is None is left out, because TOML has no word for it."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        values["settings"] = {k: v for k, v in values["settings"].items() if v is not None}
+        path.write_text(tomli_w.dumps(values))
 
     @classmethod
     def load(cls, path: Path) -> RunConfig:
@@ -68,16 +75,43 @@ class RunConfig(BaseModel):
             raise ConfigError(f"{path} cannot be read as a run's configuration: {error}") from error
 
 
-def configure(model: str, preset: str, overrides: Mapping[str, str]) -> tuple[Any, Training]:
-    """The model's Config and Training of a preset with `key=value` overrides (values as text)."""
+class ConfigFile(NamedTuple):
+    """What `--config` names; a header that it leaves out is None."""
+
+    model: str | None
+    preset: str | None
+    settings: dict[str, Any]  # of the model and of its training
+
+
+def read_config(path: Path | str) -> ConfigFile:
+    """A configuration file, its keys checked; raises ConfigError, which names the file."""
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as a configuration: {error}") from error
+    header = {key: values.pop(key, None) for key in ("model", "preset")}
+    for key, value in header.items():
+        if not isinstance(value, str | None):
+            raise ConfigError(f"{path}: {key} is {value!r}, not a name in quotes.")
+    found = ConfigFile(header["model"], header["preset"], values)
+    try:
+        configure(found.model or MODEL, found.preset or PRESET, {}, values)
+    except PsadError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return found
+
+
+def configure(
+    model: str,
+    preset: str,
+    overrides: Mapping[str, str],
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[Any, Training]:
+    """The model's Config and Training: a preset, `settings` of a file, `key=value` as text."""
     config_class = registry.find(model).Config
-    values = preset_values(model, preset) | {k: _parsed(v) for k, v in overrides.items()}
-    known = [*config_class.model_fields, *Training.model_fields]
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.5)
-            guess = f" Did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"{model} has no setting {key!r}.{guess} Known: {', '.join(known)}.")
+    values = preset_values(model, preset) | dict(settings or {})
+    values |= {key: _parsed(text) for key, text in overrides.items()}
+    _refuse_unknown(model, values, (*config_class.model_fields, *Training.model_fields))
     parts = [
         {key: value for key, value in values.items() if key in part.model_fields}
         for part in (config_class, Training)
@@ -91,6 +125,14 @@ def configure(model: str, preset: str, overrides: Mapping[str, str]) -> tuple[An
         raise ConfigError(f"{where}: {first['msg']}") from error
 
 
+def _refuse_unknown(model: str, values: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, (*known, "model", "preset"), 1, 0.5)
+            guess = f" Did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{model} has no setting {key!r}.{guess} Known: {', '.join(known)}.")
+
+
 def _parsed(value: str) -> Any:
     """A list such as `[64, 32]`; anything else stays text, which pydantic reads."""
     if value.startswith("["):
@@ -99,6 +141,29 @@ def _parsed(value: str) -> Any:
         except ValueError:
             return value
     return value
+
+
+class Asked(NamedTuple):
+    """What a run is asked to be."""
+
+    model: str
+    preset: str
+    file: str | None
+    settings: Any  # the model's Config
+    training: Training
+
+
+def resolve(
+    model: str | None,
+    preset: str | None,
+    file: Path | str | None,
+    overrides: Mapping[str, str],
+) -> Asked:
+    """What the command line says, over what the file says, over the defaults."""
+    found = read_config(file) if file is not None else ConfigFile(None, None, {})
+    model, preset = model or found.model or MODEL, preset or found.preset or PRESET
+    made = configure(model, preset, overrides, found.settings)
+    return Asked(model, preset, None if file is None else str(file), *made)
 
 
 def preset_values(model: str, preset: str) -> dict[str, Any]:

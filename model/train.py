@@ -1,6 +1,7 @@
 """`psad train`: one run from configuration to weights, metrics and learning curves.
 
     psad train datasets/ml_100k runs/psad --model psad --preset robust key=value…
+    psad train datasets/ml_100k runs/wo-sa --config paper/configs/wo-sa.toml
 
 A run folder holds config.toml, schema.json, weights.safetensors, metrics.json, progress.jsonl and
 curves.svg. metrics.json is written last: a run that has it is whole.
@@ -28,7 +29,7 @@ from data.dataset import Dataset
 from features.errors import PsadError
 from features.schema import FeatureSchema
 from model import registry
-from model.config import ConfigError, RunConfig, Training, configure
+from model.config import Asked, ConfigError, RunConfig, resolve
 from model.curves import draw_curves
 from model.evaluate import evaluate, evaluate_references, row_name
 from model.fit import CHECKPOINTS, PROGRESS, ways
@@ -48,6 +49,7 @@ def train(
     *,
     model: str | None = None,
     preset: str | None = None,
+    file: Path | str | None = None,
     seed: int | None = None,
     resume: bool = False,
     overrides: Mapping[str, str] | None = None,
@@ -55,7 +57,7 @@ def train(
     """Train and judge on the validation lists; returns metrics.json's content.
 
     Under `torchrun` or `accelerate launch` every process trains its share; the main one writes, the
-    others return nothing.
+    others return nothing. What is said here goes before what the configuration `file` says.
 
     Raises RunError where the folder holds another run, ConfigError for unknown settings.
     """
@@ -64,7 +66,9 @@ def train(
     processes = PartialState(cpu=not torch.accelerator.is_available())
     with processes.main_process_first():
         if processes.is_main_process:
-            _begin(folder, data, model, preset, seed, resume, overrides or {})
+            given = {} if seed is None else {"seed": str(seed)}
+            said = (model, preset, file, given | dict(overrides or {}))
+            _begin(folder, data, resolve(*said), resume, any(said))
     config = RunConfig.load(folder / CONFIG)
     if (folder / METRICS).exists():
         Console().print(f"{folder} is finished; nothing to resume.")
@@ -83,22 +87,17 @@ def train(
 def _begin(
     folder: Path,
     data: Dataset,
-    model: str | None,
-    preset: str | None,
-    seed: int | None,
+    asked: Asked,
     resume: bool,
-    overrides: Mapping[str, str],
+    said_anything: bool,
 ) -> None:
-    """See to it that the folder holds the configuration to train by; None is "not said"."""
-    said_anything = any(one is not None for one in (model, preset, seed)) or bool(overrides)
-    model, preset = model or "psad", preset or "robust"
-    asked = configure(model, preset, {"seed": str(seed or 0), **overrides})
+    """See to it that the folder holds the configuration to train by."""
     if resume and (folder / CONFIG).exists():
         config = _resumed(folder, data)
         if said_anything:  # `--resume` alone takes the run's own settings
-            _refuse_other_settings(folder, config, model, asked)
+            _refuse_other_settings(folder, config, asked)
         return
-    _new(folder, data, model, preset, asked)
+    _new(folder, data, asked)
 
 
 def _finish(folder: Path, metrics: Mapping[str, Any], title: str) -> None:
@@ -111,21 +110,23 @@ def _finish(folder: Path, metrics: Mapping[str, Any], title: str) -> None:
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def _new(folder: Path, data: Dataset, model: str, preset: str, asked: tuple[Any, Training]) -> None:
+def _new(folder: Path, data: Dataset, asked: Asked) -> None:
     if (folder / CONFIG).exists():
         raise RunError(
             f"{folder} holds a run already. Go on with it by --resume, or choose another folder."
         )
-    settings, training = asked
-    registry.find(model).Ranker(data.schema, settings)  # what it lacks shows before a folder is
+    registry.find(asked.model).Ranker(
+        data.schema, asked.settings
+    )  # what it lacks shows before a folder is
     folder.mkdir(parents=True, exist_ok=True)
     config = RunConfig(
-        model=model,
-        preset=preset,
+        model=asked.model,
+        preset=asked.preset,
+        file=asked.file,
         dataset=str(data.folder.resolve()),
         fingerprint=data.schema.fingerprint(),
-        training=training,
-        settings=settings.model_dump(mode="json"),
+        training=asked.training,
+        settings=asked.settings.model_dump(mode="json"),
     )
     data.schema.save(folder / SCHEMA)
     config.save(folder / CONFIG)
@@ -140,13 +141,11 @@ def _resumed(folder: Path, data: Dataset) -> RunConfig:
     return config
 
 
-def _refuse_other_settings(
-    folder: Path, config: RunConfig, model: str, asked: tuple[Any, Training]
-) -> None:
+def _refuse_other_settings(folder: Path, config: RunConfig, asked: Asked) -> None:
     """A run goes on as it began; raises RunError naming what was asked to be otherwise."""
     began = {"model": config.model, **config.settings, **config.training.model_dump(mode="json")}
-    given = [part.model_dump(mode="json") for part in asked]
-    wanted = {"model": model, **given[0], **given[1]}
+    given = [part.model_dump(mode="json") for part in (asked.settings, asked.training)]
+    wanted = {"model": asked.model, **given[0], **given[1]}
     other = [f"{key} is {began.get(key)}, not {wanted[key]}" for key in wanted
              if began.get(key) != wanted[key]]  # fmt: skip
     if other:

@@ -1,27 +1,32 @@
-"""Figures of the results, drawn from the same rows as the tables."""
+"""Figures of the results, drawn from the same rows as the tables; SVG and PNG."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from model.table import METRIC, Row
+from paper.activity import buckets, means
+from paper.records import Group, Results
 
-LEFT_OUT = ("oracle", "random")  # the ends of the scale say nothing about the rows between
-
-
-def draw_quality(rows: Sequence[Row], picture: Path, data: str) -> None:
-    """NDCG@10 of every row, best above, a whisker of one standard deviation over seeds; an SVG."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LEFT_OUT = ("oracle", "random")  # the ends of the scale say nothing about the rows between
+STYLES = {"scorer": "-", "generator": "--"}
+COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple")
+
+
+def draw_quality(rows: Sequence[Row], picture: Path, data: str) -> list[Path]:
+    """NDCG@10 of every row, best above, a whisker of one standard deviation over seeds."""
     found = [
         (row.name, *row.mean_and_deviation(METRIC)) for row in rows if row.name not in LEFT_OUT
     ]
     found.sort(key=lambda one: one[1])
-    figure = Figure(figsize=(8, 0.36 * len(found) + 1.2), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = _figure(8, 0.36 * len(found) + 1.2)
     axis = figure.subplots()
     for place, (name, mean, deviation) in enumerate(found):
         colour = "tab:blue" if name.startswith("psad") else "dimgrey"
@@ -34,4 +39,124 @@ def draw_quality(rows: Sequence[Row], picture: Path, data: str) -> None:
     axis.set_title("\n".join(textwrap.wrap(data, 90)), fontsize=9)
     axis.grid(axis="x", alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(picture)
+    return _save(figure, picture.with_suffix(""))
+
+
+def draw_factors(results: Results, place: Path) -> list[Path]:
+    """A panel a factor: difference of NDCG@10 from the base, a line a data set and mode.
+
+    Data sets with the true value have a second row of panels for it.
+    """
+    factors = results.study.factors
+    extras = {metric for record in results.records for metric in record.extras}
+    metrics = [METRIC, *sorted(extras)]
+    columns = min(len(factors), 5)
+    rows = -(-len(factors) // columns)
+    figure = _figure(2.9 * columns, 2.7 * rows * len(metrics) + 0.6)
+    axes = figure.subplots(rows * len(metrics), columns, squeeze=False)
+    for number, metric in enumerate(metrics):
+        for one, factor in enumerate(factors):
+            row, column = divmod(one, columns)
+            _factor(axes[number * rows + row, column], results, factor, metric)
+    for axis in axes.flat:
+        axis.set_visible(axis.has_data())
+    _legend(figure, axes.flat)
+    return _save(figure, place)
+
+
+def draw_activity(results: Results, place: Path) -> list[Path]:
+    """A panel a data set and mode: NDCG@10 of every variant by history length."""
+    modes = results.study.modes
+    figure = _figure(4.2 * len(results.groups), 3 * len(modes) + 0.6)
+    axes = figure.subplots(len(modes), len(results.groups), squeeze=False)
+    for row, mode in enumerate(modes):
+        for column, (name, groups) in enumerate(results.groups.items()):
+            axis = axes[row, column]
+            for colour, (variant, group) in zip(COLOURS, groups.items(), strict=False):
+                _activity(axis, variant, group, mode, colour)
+            axis.set_title(f"{name}, {mode}", fontsize=9)
+            axis.set_xlabel("length of history")
+            axis.set_ylabel("NDCG@10")
+            axis.grid(alpha=0.3)
+    _legend(figure, axes.flat)
+    return _save(figure, place)
+
+
+def _factor(axis: Axes, results: Results, factor: str, metric: str) -> None:
+    variants = results.study.factors[factor]
+    ticks: dict[int, str] = {}
+    for colour, (name, groups) in zip(COLOURS, results.groups.items(), strict=False):
+        base = groups.get(results.study.base)
+        for mode, style in STYLES.items():
+            points = [(n, *found) for n, variant in enumerate(variants)
+                      if (found := _beside(groups.get(variant), base, mode, metric))]  # fmt: skip
+            if points:
+                x, y, deviation = zip(*points, strict=True)
+                axis.errorbar(x, y, deviation, ls=style, marker="o", ms=3, color=colour,
+                              capsize=2, label=f"{name}, {mode}")  # fmt: skip
+                ticks |= {n: _value(groups[variants[n]], factor) for n in x}
+    if not ticks:
+        return
+    axis.axhline(0, color="black", lw=0.6)
+    axis.set_xticks(list(ticks), list(ticks.values()), fontsize=7)
+    axis.tick_params(axis="y", labelsize=7)
+    axis.set_title(f"{factor}: {metric} − {results.study.base}", fontsize=8)
+    axis.grid(alpha=0.3)
+
+
+def _beside(
+    group: Group | None, base: Group | None, mode: str, metric: str
+) -> tuple[float, float] | None:
+    """Difference of means from the base, and the deviation over seeds."""
+    ours = group.mean_and_deviation(mode, metric) if group else None
+    theirs = base.mean_and_deviation(mode, metric) if base else None
+    if ours is None or theirs is None:
+        return None
+    return ours[0] - theirs[0], ours[1] or 0.0
+
+
+def _value(group: Group, factor: str) -> str:
+    """The factor's value as it stands in the configuration."""
+    value = group.first.content["configuration"]["settings"][factor]
+    return "T" if factor == "block_size" and value >= 1000 else str(value)
+
+
+def _activity(axis: Axes, variant: str, group: Group, mode: str, colour: str) -> None:
+    values, lists = group.by_list(mode, METRIC), group.first.lists
+    if values is None or lists is None:
+        return
+    parts = buckets(lists["history"])
+    axis.plot(range(len(parts)), means(values, parts), marker="o", color=colour, label=variant)
+    axis.set_xticks(range(len(parts)), [part.title for part in parts], fontsize=8)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _legend(figure: Figure, axes: Any) -> None:
+    """One for all panels: the same line has the same look in each."""
+    lines = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        lines |= dict(zip(labels, handles, strict=True))
+    if lines:
+        columns = min(len(lines), 6)
+        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns,
+                      fontsize=8)  # fmt: skip
+
+
+def _save(figure: Figure, place: Path) -> list[Path]:
+    """PLACE.svg and PLACE.png, the same bytes from the same figure."""
+    import matplotlib as mpl
+
+    paths = [place.with_name(f"{place.name}.{ending}") for ending in ("svg", "png")]
+    with mpl.rc_context({"svg.hashsalt": "psad"}):
+        figure.savefig(paths[0], metadata={"Date": None})
+    figure.savefig(paths[1], dpi=130)
+    return paths

@@ -13,7 +13,8 @@ from cli.main import app
 from cli.serve import HELP
 from service.settings import PREFIX, Settings
 
-VERBS = ("prepare", "train", "evaluate", "export", "serve")
+WAY = ("prepare", "train", "evaluate", "export", "serve")
+VERBS = (*WAY, "simulate", "reproduce")
 runner = CliRunner()
 
 
@@ -31,8 +32,8 @@ def examples_of(verb: str) -> list[str]:
 
 def test_no_arguments_show_the_way_from_a_log_to_a_service() -> None:
     output = runner.invoke(app, []).output
-    assert [output.index(f"  psad {verb} ") for verb in VERBS] == sorted(
-        output.index(f"  psad {verb} ") for verb in VERBS
+    assert [output.index(f"  psad {verb} ") for verb in WAY] == sorted(
+        output.index(f"  psad {verb} ") for verb in WAY
     )
 
 

@@ -43,18 +43,39 @@ def test_prepare_hands_on_source_folder_split_and_seed(stand_in: Any) -> None:
     calls = stand_in("data.prepare", "prepare")
     words = ["prepare", "ml_100k", "datasets/x", "--split", "user", "--seed", "3"]
     assert runner.invoke(app, words).exit_code == 0
-    assert calls == [(("ml_100k", Path("datasets/x")), {"split": "user", "seed": 3})]
+    assert calls == [(("ml_100k", Path("datasets/x")), {"split": "user", "seed": 3, "lists": None})]
+
+
+def test_simulate_hands_on_folder_size_and_seed(stand_in: Any) -> None:
+    calls = stand_in("data.simulator.tables", "simulate")
+    words = ["simulate", "my_logs", "--lists", "50", "--seed", "3", "--items", "60"]
+    assert runner.invoke(app, words).exit_code == 0
+    assert calls == [((Path("my_logs"),), {"lists": 50, "seed": 3, "items": 60})]
 
 
 def test_train_hands_on_overrides_as_text(stand_in: Any) -> None:
     calls = stand_in("model.train", "train")
-    words = ["train", "d", "r", "--model", "prm", "--preset", "paper", "epochs=2", "clip=0.5"]
+    words = ["train", "d", "r", "--model", "prm", "--preset", "paper", "epochs=2", "clip=0.5",
+             "--config", "c.toml"]  # fmt: skip
     assert runner.invoke(app, words).exit_code == 0
     ((args, kwargs),) = calls
     assert args == (Path("d"), Path("r"))
     assert kwargs == {
-        "model": "prm", "preset": "paper", "seed": None, "resume": False,
-        "overrides": {"epochs": "2", "clip": "0.5"},
+        "model": "prm", "preset": "paper", "file": Path("c.toml"), "seed": None,
+        "resume": False, "overrides": {"epochs": "2", "clip": "0.5"},
+    }  # fmt: skip
+
+
+def test_reproduce_hands_on_the_study_and_its_datasets(stand_in: Any) -> None:
+    calls = stand_in("paper.reproduce", "reproduce")
+    sys.modules["paper.reproduce"].RESULTS = Path("paper/results")  # type: ignore[attr-defined]
+    words = ["reproduce", "ablation", "--data", "a", "--data", "b", "--seeds", "5", "--only", "x"]
+    assert runner.invoke(app, words).exit_code == 0
+    (((what, data), kwargs),) = calls
+    assert (what, data) == ("ablation", [Path("a"), Path("b")])
+    assert kwargs == {
+        "seeds": 5, "jobs": 1, "runs": Path("runs"), "results": Path("paper/results"),
+        "only": ["x"], "quick": False,
     }  # fmt: skip
 
 

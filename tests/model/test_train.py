@@ -117,6 +117,17 @@ def test_a_model_without_gradients_is_a_run_as_well(dataset: Dataset, tmp_path: 
     )
 
 
+def test_a_configuration_file_is_followed_and_remembered(dataset: Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "one.toml"
+    file.write_text('model = "dnn"\ndropout = 0.25\nepochs = 3\n')
+    train(dataset.folder, tmp_path / "run", file=file, seed=4, overrides={"epochs": "1"})
+    config = RunConfig.load(tmp_path / "run" / "config.toml")
+    assert (config.model, config.file, config.settings["dropout"]) == ("dnn", str(file), 0.25)
+    assert (config.training.epochs, config.training.seed) == (1, 4)
+    with pytest.raises(RunError, match=r"was begun otherwise .*epochs is 1, not 3"):
+        train(dataset.folder, tmp_path / "run", file=file, seed=4, resume=True)
+
+
 def test_a_folder_that_holds_a_run_is_not_overwritten(run: Path, dataset: Dataset) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.iterdir()}
     with pytest.raises(RunError, match=r"holds a run already\. Go on with it by --resume"):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
 import pytest
+
+from paper import studies
+from paper.studies import hyperparameters
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "paper/README.md").read_text(encoding="utf-8")
@@ -38,6 +42,18 @@ def test_the_symbol_exists_and_marks_the_line_of_its_equation(
     node = find(ast.parse(source), symbol)
     lines = source.splitlines()[node.lineno - 1 : node.end_lineno]  # type: ignore[attr-defined]
     assert any(re.search(rf"#.*Eq\. \({number}\)", line) for line in lines)
+
+
+def test_every_study_has_a_row_with_its_lists_and_its_configurations() -> None:
+    rows = re.findall(r"^\| [\w ]+ \| `(\w+)` \| (\w+) \| (.*) \|$", README, re.MULTILINE)
+    assert sorted(name for name, _, _ in rows) == list(studies.names())
+    for name, split, files in rows:
+        study = importlib.import_module(f"paper.studies.{name}").STUDY
+        named = set(re.findall(r"`([\w.-]+)`", files))
+        if "hyperparameters" in named:
+            named = (named - {"hyperparameters"}) | set(hyperparameters.STUDY.variants)
+        assert split == study.split
+        assert named == set(study.variants)
 
 
 def test_every_setting_that_a_deviation_names_exists() -> None:
