@@ -1,6 +1,8 @@
 """`psad export`: a finished run becomes a version of a bundle, if the graph proves to be the model.
 
 psad export runs/psad bundles/psad/1
+
+A bundle has the scoring network, and beside it the generator where the run trained one.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ import torch
 from rich.console import Console
 
 from data.dataset import Dataset
-from export.onnx import Scorer, export_scorer
-from export.parity import cases, prove
+from export.generated import list_cases, prove_lists
+from export.onnx import GENERATED, Generator, Scorer, export_generator, export_scorer
+from export.parity import cases, prove, tensors
 from features.body import rerank_body
-from features.bundle import GOLDEN, SCORER, publish, seal, writing
+from features.bundle import GENERATOR, GOLDEN, SCORER, GeneratorFacts, publish, seal, writing
 from features.encode import RawItems, Request
 from features.errors import BundleError
 from model.config import RunConfig
@@ -30,40 +33,88 @@ GOLDEN_REQUESTS = 8
 NAMES = {"psad": "psad-s"}  # what a bundle calls its scorer, where that is not the model's name
 
 
-def export_run(run: Path | str, bundle: Path | str, *, dataset: Path | str | None = None) -> Path:
+def export_run(
+    run: Path | str,
+    bundle: Path | str,
+    *,
+    dataset: Path | str | None = None,
+    beam: int | None = None,
+) -> Path:
     """Write bundles/NAME/VERSION and make it the version in service; returns its folder.
 
-    `dataset` is where the run's dataset lies now, if it was moved. Raises ParityError where torch
-    and ONNX Runtime disagree, BundleError where the version exists; nothing is left behind then.
+    `dataset` is where the run's dataset lies now, if it was moved; `beam` how many lists the
+    generator searches, in place of the run's own setting. Raises ParityError where torch and ONNX
+    Runtime disagree, BundleError where the version exists; nothing is left behind then.
     """
     run, folder, console = Path(run), Path(bundle), Console()
-    ranker, config = load_run(run)
-    if not isinstance(ranker, NeuralRanker):
-        raise BundleError(
-            f"{config.model} has no scoring network to export; choose a neural model."
-        )
-    if "scorer" not in ways(ranker):
-        raise BundleError(f"{run} trained a generator alone; train its scoring network as well.")
+    trained, config = load_run(run)
+    ranker = _fit_for_service(trained, run, config, beam)
     data = Dataset.load(Path(dataset or config.dataset))
     if data.schema.fingerprint() != config.fingerprint:
         raise BundleError(f"{data.folder} is not the dataset that {run} was trained on.")
     with writing(folder) as temporary:
-        scorer = export_scorer(ranker, data.schema, temporary / SCORER)
-        with console.status("comparing torch and ONNX Runtime"):
-            parity = prove(scorer, temporary / SCORER, cases(data.schema, data))
-        console.print(f"parity: {parity}")
-        _write_rest(temporary, data, scorer)
-        seal(temporary, **_describe(run, config, folder, str(parity)))
+        scorer, parity = _scorer(ranker, data, temporary / SCORER, console)
+        described = _describe(run, config, folder, parity)
+        generator = None
+        if "generator" in ways(ranker):
+            generator, parity = _generator(ranker, beam, data, temporary / GENERATOR, console)
+            described["metrics"]["generator_parity"] = parity
+            described["generator"] = _facts(ranker)
+        _write_rest(temporary, data, scorer, generator)
+        seal(temporary, **described)
     publish(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     console.print(f"{folder} ({size / 1e6:.1f} MB) is the version in service of {folder.parent}")
     return folder
 
 
-def _write_rest(folder: Path, data: Dataset, scorer: Scorer) -> None:
+def _fit_for_service(ranker: Any, run: Path, config: RunConfig, beam: int | None) -> NeuralRanker:
+    if not isinstance(ranker, NeuralRanker):
+        raise BundleError(
+            f"{config.model} has no scoring network to export; choose a neural model."
+        )
+    if "scorer" not in ways(ranker):
+        raise BundleError(
+            f"{run} trained a generator alone, and a bundle serves the scoring network where a "
+            "request does not choose: train both (student=true)."
+        )
+    if beam is not None and "generator" not in ways(ranker):
+        raise BundleError(f"{run} has no generator whose beam could be {beam}.")
+    return ranker
+
+
+def _scorer(ranker: Any, data: Dataset, path: Path, console: Console) -> tuple[Scorer, str]:
+    scorer = export_scorer(ranker, data.schema, path)
+    with console.status("comparing torch and ONNX Runtime"):
+        parity = str(prove(scorer, path, cases(data.schema, data)))
+    console.print(f"parity: {parity}")
+    return scorer, parity
+
+
+def _generator(
+    ranker: Any, beam: int | None, data: Dataset, path: Path, console: Console
+) -> tuple[Generator, str]:
+    ranker.beam = ranker.beam if beam is None else beam
+    with console.status("exporting the generator: a minute or so"):
+        generator = export_generator(ranker, data.schema, path)
+    with console.status("comparing torch and ONNX Runtime on generated lists"):
+        parity = str(prove_lists(generator, path, list_cases(data.schema, data)))
+    console.print(f"parity: {parity}")
+    return generator, parity
+
+
+def _facts(ranker: Any) -> GeneratorFacts:
+    return GeneratorFacts(
+        list_size=ranker.teacher.list_size,
+        block_size=ranker.teacher.block_size,
+        beam=ranker.beam,
+    )
+
+
+def _write_rest(folder: Path, data: Dataset, scorer: Scorer, generator: Generator | None) -> None:
     data.schema.save(folder / "schema.json")
     data.catalogue.save(folder / "catalogue")
-    requests = [golden(data, scorer, request) for request in golden_requests(data)]
+    requests = [golden(data, request, scorer, generator) for request in golden_requests(data)]
     (folder / GOLDEN).write_text(json.dumps({"requests": requests}, allow_nan=False))
 
 
@@ -95,14 +146,20 @@ def golden_requests(data: Dataset) -> list[Request]:
     ]
 
 
-def golden(data: Dataset, scorer: Scorer, request: Request) -> dict[str, Any]:
-    """A request as the service reads it, with the arrays and scores that it must give."""
+def golden(
+    data: Dataset, request: Request, scorer: Scorer, generator: Generator | None = None
+) -> dict[str, Any]:
+    """A request as the service reads it, with the arrays and results that it must give."""
     arrays, _ = data.encoder.encode_request(request)
     with torch.inference_mode():
-        scores = scorer(*(torch.from_numpy(arrays[name]) for name in scorer.names))[0].tolist()
-    return {
+        scores = scorer(*tensors(scorer, arrays))[0].tolist()
+        lists = generator(*tensors(generator, arrays)) if generator else None
+    entry = {
         "request": rerank_body(request),
         "arrays": {name: array.tolist() for name, array in arrays.items()},
         "scores": scores,
         "order": np.argsort(-np.array(scores), kind="stable").tolist(),
     }
+    if lists is not None:
+        entry["generated"] = dict(zip(GENERATED, (one[0].tolist() for one in lists), strict=True))
+    return entry

@@ -1,7 +1,9 @@
-"""The scoring network as an ONNX graph: inputs as `schema.tensors()`, output `scores` (B, M).
+"""Trained networks as ONNX graphs; inputs as `schema.tensors()`.
 
-Batch, history and candidates are dynamic, so that a request of 8 history items and 20 candidates
-does not pay for 50 and 30. B lists, N history items, M candidates.
+scorer.onnx gives `scores` (B, M). generator.onnx holds the encoder, the whole beam search, the
+refinement and the evaluator, for a fixed list size and number of beams, and gives `list`, `chances`
+and `worth`. Batch, history and candidates are dynamic, so that a request of 8 history items and 20
+candidates does not pay for 50 and 30. B lists, N history items, M candidates, T places.
 """
 
 from __future__ import annotations
@@ -11,39 +13,72 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 
+from export.optimize import optimize, rename_sizes
 from features.encode import Arrays
 from features.schema import FeatureSchema
 
 OUTPUT = "scores"
+GENERATED = ("list", "chances", "worth")  # (B, T), (B, T), (B,)
 OPSET = 20
 PADDED = -1e9  # the logit of a padded slot: no real one is near it
 
 
-class Scorer(nn.Module):
-    """Tensors in a fixed order in, logits out; padded slots get PADDED."""
+class Network(nn.Module):
+    """A ranker that takes tensors in a fixed order."""
 
-    def __init__(self, ranker: nn.Module, names: tuple[str, ...]) -> None:
+    def __init__(self, ranker: Any, names: tuple[str, ...]) -> None:
         super().__init__()
         self.ranker, self.names = ranker, names
+
+
+class Scorer(Network):
+    """Logits of candidates; padded slots get PADDED."""
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """(B, M) logits."""
         tensors = dict(zip(self.names, inputs, strict=True))
         logits: Tensor = self.ranker(tensors)
-        return logits.masked_fill(~tensors["candidate_mask"], PADDED)
+        return torch.where(tensors["candidate_mask"], logits, PADDED)
+
+
+class Generator(Network):
+    """Lists; places without an item have -1 and no chance."""
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Items (B, T), their chances (B, T), and what each list is worth (B,)."""
+        chosen, chances, worth = self.ranker.generated(dict(zip(self.names, inputs, strict=True)))
+        return chosen, chances.masked_fill(chosen < 0, 0.0), worth
+
+
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
 def export_scorer(ranker: nn.Module, schema: FeatureSchema, path: Path) -> Scorer:
-    """Write the graph with its weights inside; returns the torch module it was made from."""
-    specs = schema.tensors()
-    scorer = Scorer(ranker, tuple(spec.name for spec in specs)).eval()
+    """Write the scoring network's graph; returns the torch module it was made from."""
+    return _export(Scorer(ranker, _names(schema)), schema, path, (OUTPUT,))
+
+
+def export_generator(ranker: nn.Module, schema: FeatureSchema, path: Path) -> Generator:
+    """Write the generator's graph, for the beams that `ranker.beam` says now."""
+    return _export(Generator(ranker, _names(schema)), schema, path, GENERATED)
+
+
+def _names(schema: FeatureSchema) -> tuple[str, ...]:
+    return tuple(spec.name for spec in schema.tensors())
+
+
+def _export(
+    network: AnyNetwork, schema: FeatureSchema, path: Path, outputs: tuple[str, ...]
+) -> AnyNetwork:
+    """One file with the weights inside."""
+    specs, network = schema.tensors(), network.eval()
     arrays = random_arrays(schema, np.random.default_rng(0), lists=2, history=3, candidates=5)
     inputs = tuple(torch.from_numpy(arrays[spec.name]) for spec in specs)
     dynamic = torch.export.Dim.DYNAMIC
@@ -53,13 +88,26 @@ def export_scorer(ranker: nn.Module, schema: FeatureSchema, path: Path) -> Score
     )
     with _quiet():
         program = torch.onnx.export(
-            scorer, inputs, dynamo=True, opset_version=OPSET, dynamic_shapes=(shapes,),
-            input_names=[spec.name for spec in specs], output_names=[OUTPUT],
+            network, inputs, dynamo=True, opset_version=OPSET, dynamic_shapes=(shapes,),
+            input_names=[spec.name for spec in specs], output_names=list(outputs),
             external_data=False, verbose=False,
         )  # fmt: skip
     assert program is not None
-    onnx.save(_tidy(program.model_proto), path)
-    return scorer
+    model = _tidy(program.model_proto)
+    rename_sizes(model, _size_names(model, schema))
+    optimize(model)
+    onnx.save(model, path)
+    return network
+
+
+def _size_names(model: Any, schema: FeatureSchema) -> dict[str, str]:
+    """The exporter's names of sizes to the schema's: batch, history, candidates."""
+    names = {}
+    for value, spec in zip(model.graph.input, schema.tensors(), strict=True):
+        for size, axis in zip(value.type.tensor_type.shape.dim, spec.axes, strict=True):
+            if size.dim_param:
+                names[size.dim_param] = str(axis)
+    return names
 
 
 @contextmanager

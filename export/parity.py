@@ -1,4 +1,4 @@
-"""Parity of torch and ONNX Runtime.
+"""Parity of torch and ONNX Runtime on scores; of lists see generated.py.
 
 Scores within 1e-4, times the list's largest where that is above 1 (float32 is relative); order
 equal except between items whose torch scores differ by less than 1e-5, and such swaps are counted:
@@ -17,7 +17,8 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 
-from export.onnx import OUTPUT, Scorer, random_arrays
+from export.onnx import OUTPUT, Network, Scorer, random_arrays
+from features.bundle import SLOWER
 from features.encode import Arrays
 from features.errors import PsadError
 from features.schema import FeatureSchema
@@ -52,21 +53,36 @@ class Parity:
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
-    """A CPU session of one thread."""
+    """A CPU session of one thread, optimised as the service's own."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        path, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(SLOWER)
+    )
+
+
+def matching_session(network: Network, path: Path) -> onnxruntime.InferenceSession:
+    """A session of a graph that reads what the network reads; raises ParityError otherwise."""
+    runtime = session(path)
+    names = [one.name for one in runtime.get_inputs()]
+    if set(names) != set(network.names):
+        raise ParityError(
+            f"the graph reads {sorted(names)}, the schema has {sorted(network.names)}"
+        )
+    return runtime
+
+
+def tensors(network: Network, arrays: Arrays) -> list[torch.Tensor]:
+    """The network's arguments."""
+    return [torch.from_numpy(arrays[name]) for name in network.names]
 
 
 def prove(scorer: Scorer, path: Path, cases: Iterable[Arrays]) -> Parity:
     """Compare on every case; raises ParityError with the first list that differs."""
-    runtime, parity = session(path), Parity()
-    names = [one.name for one in runtime.get_inputs()]
-    if set(names) != set(scorer.names):
-        raise ParityError(f"the graph reads {sorted(names)}, the schema has {sorted(scorer.names)}")
+    runtime, parity = matching_session(scorer, path), Parity()
     for arrays in cases:
         with torch.inference_mode():
-            expected = scorer(*(torch.from_numpy(arrays[name]) for name in scorer.names))
+            expected = scorer(*tensors(scorer, arrays))
         (found,) = runtime.run([OUTPUT], arrays)
         _compare(expected.numpy(), found, arrays["candidate_mask"], parity)
     return parity

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from features.catalogue import FILES, Catalogue
 from features.errors import BundleError
@@ -28,6 +28,19 @@ CURRENT = "CURRENT"
 SCORER = "scorer.onnx"
 GENERATOR = "generator.onnx"
 GOLDEN = "golden.json"
+# optimisers of ONNX Runtime that make a bundle's graphs slower on a CPU: LayerNormalization fused
+# with a residual takes three times as long as the two nodes, GELU with a bias a tenth longer
+SLOWER = ("SkipLayerNormFusion", "BiasGeluFusion")
+
+
+class GeneratorFacts(BaseModel):
+    """What a generator's graph was made for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    list_size: int = Field(ge=1)  # T, the places it fills
+    block_size: int = Field(ge=1)  # K
+    beam: int = Field(ge=1)  # lists searched at once
 
 
 class Manifest(BaseModel):
@@ -43,6 +56,7 @@ class Manifest(BaseModel):
     fingerprint: str  # of the schema
     config: dict[str, Any] = {}  # what it was trained with
     metrics: dict[str, Any] = {}  # what it measured
+    generator: GeneratorFacts | None = None  # of generator.onnx, where there is one
     files: dict[str, str]  # path in the bundle, "/" between parts -> sha256
 
 
@@ -161,8 +175,12 @@ def sha256_of(path: Path) -> str:
 
 def _verify(folder: Path, manifest: Manifest) -> None:
     needed = {"schema.json", SCORER, GOLDEN, *(f"catalogue/{name}" for name in FILES)}
+    if manifest.generator is not None:
+        needed.add(GENERATOR)
     if missing := needed - manifest.files.keys():
         raise BundleError(f"{folder / MANIFEST} lists no {', '.join(sorted(missing))}")
+    if manifest.generator is None and GENERATOR in manifest.files:
+        raise BundleError(f"{folder / MANIFEST} does not say what {GENERATOR} was made for")
     for name, digest in manifest.files.items():
         path = folder / _safe(name)
         if not path.is_file():

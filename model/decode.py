@@ -3,7 +3,9 @@
 Everything is a fixed number of tensor operations for a fixed list size, block size and width, so
 that a decoder can be exported as one graph.
 
-B lists, M candidates, W beams, K places of a block, t places filled so far, T of the whole list.
+What may not be chosen has a logit far below any other, so that a choice is an addition and a top-k.
+
+B lists, M candidates, W beams, n = B·W, K places of a block, t places filled so far, T of the list.
 -1 says "no item".
 """
 
@@ -20,7 +22,8 @@ from torch import Tensor
 from model.ranker import NEVER, NO_ITEM
 
 BeamScore = Literal["likelihood", "utility"]
-_TAKEN = 4 * NEVER  # below any sum that a beam can have, also one that never came to life
+_TAKEN = 1e3 * NEVER  # a logit whose choice makes a list worse than any that is only not alive
+_ONLY = -1e3 * _TAKEN  # a logit beside which all others are as good as taken
 
 
 class Pairs(NamedTuple):
@@ -43,11 +46,11 @@ class Pairs(NamedTuple):
 
 
 class Beams(NamedTuple):
-    """W lists in the making, the best first."""
+    """W lists, the best first."""
 
-    chosen: Tensor  # (B, W, t) items by place
+    chosen: Tensor  # (B, W, T) items by place
     scores: Tensor  # (B, W) sum over the places; about NEVER where fewer lists exist than beams
-    confidence: Tensor  # (B, W, t) log-probability of each choice
+    confidence: Tensor  # (B, W, T) log-probability of each choice
     available: Tensor  # (B, W, M) what each may still take
 
     @property
@@ -56,8 +59,35 @@ class Beams(NamedTuple):
         return self.scores > NEVER / 2
 
 
+class _Growing(NamedTuple):
+    """Lists in the making, W a request, the best first."""
+
+    scores: Tensor  # (n, 1, 1)
+    codes: Tensor  # (n, t) what was chosen, as numbers of `_Choices`
+    seen: tuple[Tensor, ...]  # (n·M,) log-probabilities that each place chose from
+
+
+class _Choices(NamedTuple):
+    """What number b·W·M + w·M + m of the choices at a place means: looked up, never divided."""
+
+    first: Tensor  # (B, 1) b·W·M
+    beam: Tensor  # (n·M,) b·W + w
+    item: Tensor  # (n·M,) m
+    row: Tensor  # (n·M,) of `effects`
+    effects: Tensor  # (rows, e, M) what taking an item adds: to be out of reach, and its influence
+    decay: Tensor | None  # () of the influence
+
+    def below(self, places: range, above: range) -> Tensor:
+        """(K, t·e) weights of the effects of items `above` on `places`."""
+        upper = torch.tensor([[place - other - 1 for other in above] for place in places])
+        if self.decay is None:
+            return torch.ones(upper.shape)
+        fading = self.decay ** upper.to(self.decay.device)
+        return torch.stack([torch.ones_like(fading), fading], 2).flatten(1)
+
+
 Step = Callable[[Tensor, int, int], Tensor]  # chosen (B, w, t), start, end -> (B, w, end−start, M)
-Gain = Callable[[Tensor, Tensor, int], Tensor]  # logits, log-probabilities (B, W, M), place
+Gain = Callable[[Tensor, Tensor, int], Tensor]  # logits, log-probabilities, place; of one shape
 
 
 def beam_search(
@@ -77,87 +107,107 @@ def beam_search(
     weighted as Eq. (6) weights losses ("likelihood"): unweighted, the lists with the surest tail
     win over those with the best head. Or it is that of click probabilities ("utility"), weighted
     likewise if `discounted`. With width 1 it is the greedy list.
+
+    `step` is asked for one beam where nothing is chosen that could tell beams apart. Of a list that
+    has no candidates left it is told arbitrary items, and its answer does not matter.
     """
-    beams, above = _begin(mask, width), None
+    gain = partial(_gain, score=score, discounted=discounted or score == "likelihood")
+    choices, beams, reach = _choices(mask, pairs, width), _begin(mask, width), _reach(mask, size)
+    chosen = mask.new_zeros((mask.shape[0], 1, 0), dtype=torch.long)
     for start in range(0, size, block_size):
-        end = min(start + block_size, size)
-        # nothing is chosen before the first block, so that one beam stands for all
-        logits = step(beams.chosen if start else beams.chosen[:, :1], start, end)
-        gain = partial(_gain, score=score, discounted=discounted or score == "likelihood")
-        beams, above = _block(beams, logits.expand(-1, width, -1, -1), pairs, above, gain)
+        places = range(start, min(start + block_size, size))
+        logits = step(chosen, start, places.stop) + reach[:, :, start : places.stop]
+        logits = logits.expand(-1, width, -1, -1).flatten(0, 1)  # (n, K, M)
+        if start:
+            effects = choices.effects[choices.row[beams.codes]].flatten(1, 2)  # (n, t·e, M)
+            logits = logits + choices.below(places, range(start)) @ effects
+        beams = _block(beams, logits, places, choices, gain)
+        chosen = choices.item[beams.codes].unflatten(0, (-1, width))  # (B, W, t)
+    return _finished(beams, chosen, mask)
+
+
+def _block(
+    beams: _Growing, logits: Tensor, places: range, choices: _Choices, gain: Gain
+) -> _Growing:
+    """Fill the places of one block in turn: logits (n, K, M)."""
+    lists = choices.first.shape[0]
+    for place in places:
+        now, logits = logits.split([1, places.stop - place - 1], 1)
+        log_probabilities = now.log_softmax(2)  # (n, 1, M)
+        total = beams.scores + gain(now, log_probabilities, place)
+        best = total.reshape(lists, -1).topk(total.shape[0] // lists)  # (B, W)
+        code = (best.indices + choices.first).flatten()  # (n,)
+        parent = choices.beam.index_select(0, code)
+        if place + 1 in places:
+            effects = choices.effects.index_select(0, choices.row.index_select(0, code))
+            weights = choices.below(places[place + 1 - places.start :], range(place, place + 1))
+            logits = logits.index_select(0, parent) + weights @ effects
+        codes = torch.cat([beams.codes.index_select(0, parent), code.unsqueeze(1)], 1)
+        seen = (*beams.seen, log_probabilities.flatten())
+        beams = _Growing(best.values.reshape(-1, 1, 1), codes, seen)
     return beams
 
 
 def _gain(
     logits: Tensor, log_probabilities: Tensor, place: int, *, score: BeamScore, discounted: bool
 ) -> Tensor:
-    """(B, W, M) what each choice at a place adds to a beam's score."""
-    weight = 1.0 / math.log2(place + 2.0) if discounted else 1.0
-    return weight * (log_probabilities if score == "likelihood" else torch.sigmoid(logits))
+    """What each choice at a place adds to a beam's score; "no item" adds nothing."""
+    gains = log_probabilities
+    if score == "utility":
+        clicks = torch.sigmoid(logits) * (logits < _ONLY / 2)
+        gains = torch.where(gains > NEVER, clicks, gains)
+    return gains / math.log2(place + 2.0) if discounted and place else gains
 
 
-def _begin(mask: Tensor, width: int) -> Beams:
-    """One empty list a row, and width − 1 that come to life when there are lists enough."""
-    scores = torch.full((mask.shape[0], width), NEVER, device=mask.device)
-    first = torch.arange(width, device=mask.device) == 0
-    nothing = torch.zeros(mask.shape[0], width, 0, device=mask.device)
+def _begin(mask: Tensor, width: int) -> _Growing:
+    """One empty list a request, and W − 1 that come to life when there are lists enough."""
+    scores = torch.where(torch.arange(width, device=mask.device) == 0, 0.0, NEVER)
+    scores = scores.repeat(mask.shape[0])  # (n,)
+    nothing = scores.new_zeros((scores.shape[0], 0), dtype=torch.long)
+    return _Growing(scores[:, None, None], nothing, ())
+
+
+def _reach(mask: Tensor, size: int) -> Tensor:
+    """(B, 1, T, M) to be added to logits: padding is out of reach; without candidates left, all
+    but the first, so that a list goes on as it is."""
+    places = torch.arange(size, device=mask.device)
+    beyond = places >= mask.sum(1, keepdim=True)  # (B, T)
+    first = torch.arange(mask.shape[1], device=mask.device) == 0
+    last = torch.where(beyond.unsqueeze(2) & first, _ONLY, 0.0)  # (B, T, M)
+    return (last + torch.where(mask, 0.0, _TAKEN).unsqueeze(1)).unsqueeze(1)
+
+
+def _choices(mask: Tensor, pairs: Pairs | None, width: int) -> _Choices:
+    """The tables of one search."""
+    lists, candidates = mask.shape
+    item = torch.arange(candidates, device=mask.device)
+    one = torch.arange(lists, device=mask.device).unsqueeze(1)
+    beam = torch.arange(lists * width, device=mask.device).unsqueeze(1)
+    row = (one * candidates + item).repeat(1, width)  # (B, W·M)
+    taken = torch.where(item.unsqueeze(1) == item, _TAKEN, 0.0).expand(lists, -1, -1)
+    effects = [taken] if pairs is None else [taken, pairs.influence]
+    return _Choices(
+        one * (width * candidates),
+        beam.expand(-1, candidates).flatten(),
+        item.repeat(lists * width),
+        row.flatten(),
+        torch.stack(effects, 2).flatten(0, 1),
+        None if pairs is None else pairs.decay,
+    )
+
+
+def _finished(beams: _Growing, chosen: Tensor, mask: Tensor) -> Beams:
+    """What is known of the lists at the end: chosen (B, W, T), mask (B, M)."""
+    width, size = chosen.shape[1:]
+    present = torch.arange(size, device=mask.device) < mask.sum(1)[:, None, None]  # (B, 1, T)
+    confidence = torch.stack(beams.seen).gather(1, beams.codes.t()).t()  # (n, T)
+    left = mask.to(confidence.dtype).unsqueeze(1).expand(-1, width, -1)
     return Beams(
-        nothing.long(),
-        scores.masked_fill(first, 0.0),
-        nothing,
-        mask.unsqueeze(1).expand(-1, width, -1),
+        torch.where(present, chosen, NO_ITEM),
+        beams.scores.reshape(-1, width),
+        confidence.unflatten(0, (-1, width)),
+        left.scatter(2, chosen, 0.0) > 0,
     )
-
-
-def _block(
-    beams: Beams, logits: Tensor, pairs: Pairs | None, above: Tensor | None, gain: Gain
-) -> tuple[Beams, Tensor | None]:
-    """Fill the places of one block in turn: logits (B, W, K, M); above (B, W, M) by `pairs`."""
-    width, places = logits.shape[1], logits.shape[2]
-    origin = torch.arange(width, device=logits.device).expand(logits.shape[0], -1)
-    for place in range(places):
-        own = _of(logits[:, :, place], origin) if place else logits[:, :, place]
-        beams, parent = _extend(beams, own if above is None else own + above, gain)
-        origin = origin.gather(1, parent)
-        if pairs is not None:
-            above = None if above is None else _of(above, parent)
-            above = pairs.after(above, beams.chosen[:, :, -1])
-    return beams, above
-
-
-def _extend(beams: Beams, logits: Tensor, gain: Gain) -> tuple[Beams, Tensor]:
-    """The W best continuations of W beams by one place; (B, W) the beam each one continues."""
-    width, candidates = logits.shape[1], logits.shape[2]
-    log_probabilities = logits.masked_fill(~beams.available, NEVER).log_softmax(-1)  # (B, W, M)
-    gains = gain(logits, log_probabilities, beams.chosen.shape[2])
-    left = beams.available.any(2, keepdim=True)
-    items = torch.arange(candidates, device=logits.device)
-    # a list that ran out of candidates goes on with "no item", which costs nothing
-    gains = torch.where(left, gains, 0.0)
-    allowed = torch.where(left, beams.available, items == 0)
-    total = (beams.scores.unsqueeze(2) + gains).masked_fill(~allowed, _TAKEN)
-    scores, flat = total.flatten(1).topk(width)  # (B, W)
-    parent = torch.div(flat, candidates, rounding_mode="floor")
-    item = torch.where(_of(left, parent).squeeze(2), flat - parent * candidates, NO_ITEM)
-    confidence = torch.where(left, log_probabilities, 0.0).flatten(1).gather(1, flat)
-    longer = Beams(
-        _append(beams.chosen, parent, item),
-        scores,
-        _append(beams.confidence, parent, confidence),
-        _of(beams.available, parent) & (items != item.unsqueeze(2)),
-    )
-    return longer, parent
-
-
-def _of(values: Tensor, parent: Tensor) -> Tensor:
-    """(B, W, n) rows of the beams that `parent` (B, W) names."""
-    return values.gather(1, parent.unsqueeze(2).expand(-1, -1, values.shape[2]))
-
-
-def _append(sequence: Tensor, parent: Tensor, value: Tensor) -> Tensor:
-    """(B, W, t + 1) the parents' sequences and what came after them."""
-    last = value.unsqueeze(2)
-    return torch.cat([_of(sequence, parent), last], 2) if sequence.shape[2] else last
 
 
 def influence_of(pairs: Tensor, items: Tensor) -> Tensor:

@@ -46,10 +46,11 @@ class Service:
         return self.models.current is not None and self.worker.alive
 
     async def load(self) -> None:
-        """Load the model and take its time from the warm-up."""
+        """Load the model and take its times from the warm-up."""
         await self.models.load()
         if self.models.current is not None:
-            self.worker.learn(self.models.current.seconds)
+            for mode, seconds in self.models.current.seconds.items():
+                self.worker.learn(mode, seconds)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -49,7 +49,7 @@ class Boundary:
             await self._guarded(scope, receive, answer)
         finally:
             self._metrics.inflight.dec()
-            self._metrics.answered(answer.status, perf_counter() - visit.arrived)
+            self._metrics.answered(answer.status, perf_counter() - visit.arrived, visit.mode)
             count(visit, self._metrics)
 
     async def _guarded(self, scope: Scope, receive: Receive, answer: _Answer) -> None:

@@ -16,7 +16,7 @@ from pydantic_core import ValidationError
 from features.encode import OTHER, RawItems, Request
 from features.schema import FeatureSchema
 from features.values import ABSENT
-from service.errors import ApiError
+from service.errors import ApiError, Mode
 from service.grammar import Limits, request_validator
 from service.refusals import refusal
 
@@ -32,7 +32,7 @@ class Asked:
     request_id: str | None
     top_k: int | None
     deadline_ms: float | None
-    mode: Literal["scorer", "generator"]
+    mode: Mode
     on_failure: Literal["incoming", "error"] | None
 
     @property

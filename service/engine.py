@@ -1,6 +1,7 @@
 """One loaded bundle: encode, score, order. The last three of the four verbs.
 
-M candidates, T the length of the list that is shown.
+"scorer" orders candidates by one score each; "generator" puts together a list of T places, after
+which the others follow as they came. M candidates.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from features.bundle import Bundle
+from features.bundle import SLOWER, Bundle
 from features.encode import Arrays, Counts, Encoder, Request
 from features.errors import BundleError
-from service.errors import Fallback, StartRefused
+from service.errors import MODES, Fallback, Mode, StartRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 OUTPUT: Final = "scores"
+GENERATED: Final = ("list", "chances", "worth")
 _PROVIDERS: Final = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
@@ -44,11 +46,20 @@ class Scored:
     """An order and what it took: seconds of encoding, scoring and ordering."""
 
     order: Int64  # (M,) places in the request, best first
-    logits: Float64  # (M,) in incoming order
+    chances: Float64  # (M,), or of the first so many of them: 0..1, in that order
     counts: Counts
     encode: float
     score: float
     ordering: float
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A list as the generator gave it."""
+
+    places: Int64  # (≤ T,) in the request
+    chances: Float64  # (≤ T,) of each being clicked there
+    worth: float
 
 
 class Engine:
@@ -59,24 +70,26 @@ class Engine:
         self.name, self.version = bundle.manifest.name, bundle.manifest.version
         self._encoder = Encoder(bundle.schema, bundle.catalogue)
         self._session = _session(str(bundle.scorer), device)
+        self._check_tensors(self._session, bundle.scorer.name, (OUTPUT,))
+        self._generator = None
+        if bundle.generator is not None:
+            self._generator = _session(str(bundle.generator), device)
+            self._check_tensors(self._generator, bundle.generator.name, GENERATED)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        self._check_tensors()
 
     @property
-    def has_generator(self) -> bool:
-        """Whether requests may ask for mode "generator"; no engine here runs one yet."""
-        return False
+    def modes(self) -> tuple[Mode, ...]:
+        """What requests may ask for."""
+        return MODES if self._generator is not None else ("scorer",)
 
-    def _check_tensors(self) -> None:
-        found = {one.name for one in self._session.get_inputs()}
+    def _check_tensors(self, session: Any, name: str, outputs: tuple[str, ...]) -> None:
+        found = {one.name for one in session.get_inputs()}
         expected = {spec.name for spec in self.schema.tensors()}
         if found != expected:
             odd = ", ".join(sorted(found ^ expected))
-            raise BundleError(
-                f"scorer.onnx and schema.json differ in the inputs {odd}: export again."
-            )
-        if OUTPUT not in {one.name for one in self._session.get_outputs()}:
-            raise BundleError(f"scorer.onnx has no output {OUTPUT!r}: export again.")
+            raise BundleError(f"{name} and schema.json differ in the inputs {odd}: export again.")
+        if missing := set(outputs) - {one.name for one in session.get_outputs()}:
+            raise BundleError(f"{name} has no output {min(missing)!r}: export again.")
 
     def encode(self, request: Request) -> tuple[Arrays, Counts]:
         """Arrays of one request (B = 1); raises ValueRefused naming the field."""
@@ -87,18 +100,48 @@ class Engine:
         (scores,) = self._session.run([OUTPUT], arrays)
         return np.asarray(scores[0, :count], np.float64)
 
-    def rerank(self, request: Request) -> Scored:
+    def generated(self, arrays: Arrays, count: int) -> Generated:
+        """The list that the generator makes of the first `count` candidates."""
+        assert self._generator is not None, "callers look at `modes` first"
+        places, chances, worth = self._generator.run(list(GENERATED), arrays)
+        filled = min(count, places.shape[1])
+        chosen = np.asarray(places[0, :filled], np.int64)
+        return Generated(chosen, np.asarray(chances[0, :filled], np.float64), float(worth[0]))
+
+    def rerank(self, request: Request, mode: Mode = "scorer") -> Scored:
         """All three verbs. Raises ValueRefused, NonFinite, or what the runtime raises."""
-        begun = perf_counter()
+        begun, count = perf_counter(), len(request.candidates.ids)
         arrays, counts = self.encode(request)
         encoded = perf_counter()
-        logits = self.logits(arrays, len(request.candidates.ids))
-        scored = perf_counter()
-        if odd := int(np.count_nonzero(~np.isfinite(logits))):
-            raise NonFinite(odd)
-        order = best_first(logits)
-        return Scored(order, logits, counts, encoded - begun, scored - encoded,
+        if mode == "generator":
+            found = self.generated(arrays, count)
+            scored = perf_counter()
+            _refuse_nonfinite(found.chances, found.worth)
+            order, chances = completed(found.places, count), found.chances
+        else:
+            logits = self.logits(arrays, count)
+            scored = perf_counter()
+            _refuse_nonfinite(logits)
+            order = best_first(logits)
+            chances = sigmoid(logits[order])
+        return Scored(order, chances, counts, encoded - begun, scored - encoded,
                       perf_counter() - scored)  # fmt: skip
+
+
+def _refuse_nonfinite(*values: Float64 | float) -> None:
+    if odd := sum(int(np.count_nonzero(~np.isfinite(one))) for one in values):
+        raise NonFinite(odd)
+
+
+def completed(places: Int64, count: int) -> Int64:
+    """(M,) a generated list, then what it leaves out as it came; raises ValueError where it is
+    none."""
+    left_out = np.ones(count, np.bool_)
+    left_out[places] = False  # an IndexError where it is beyond them
+    order = np.concatenate([places, np.flatnonzero(left_out)])
+    if len(order) != count or (places < 0).any():
+        raise ValueError("the generator repeats an item or leaves a place empty")
+    return order
 
 
 def best_first(logits: Float64) -> Int64:
@@ -134,7 +177,8 @@ def _session(path: str, device: str) -> Any:
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = 3
     wanted = _PROVIDERS[device]
-    session = runtime.InferenceSession(path, options, providers=wanted)
+    slower = list(SLOWER) if device == "cpu" else []
+    session = runtime.InferenceSession(path, options, providers=wanted, disabled_optimizers=slower)
     _refuse_absent(device, session.get_providers())  # a driver may be missing all the same
     return session
 

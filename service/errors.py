@@ -15,6 +15,9 @@ REASONS: Final[tuple[Reason, ...]] = (
     "deadline", "overload", "model_error", "nonfinite", "no_model",
 )  # fmt: skip
 
+Mode = Literal["scorer", "generator"]
+MODES: Final[tuple[Mode, ...]] = ("scorer", "generator")
+
 ECHOED: Final = 20  # characters of a caller's own text that a message may repeat
 
 

@@ -1,7 +1,8 @@
 """Golden requests: what a bundle must answer before it serves, and the warm-up at the same time.
 
 An entry of golden.json is {"request": a body of /rerank, "arrays": {tensor: nested lists},
-"scores": [M logits], "order": [M places]}, as export wrote it from the model itself.
+"scores": [M logits], "order": [M places]}, as export wrote it from the model itself, and where the
+bundle has a generator, "generated": {"list": [T places, -1 for none], "chances": [T], "worth": w}.
 """
 
 from __future__ import annotations
@@ -14,35 +15,47 @@ import numpy as np
 import numpy.typing as npt
 from pydantic_core import to_json
 
-from features.encode import Arrays
+from features.encode import Arrays, Request
 from features.errors import BundleError
 from service.decode import Decoder
-from service.engine import Engine
-from service.errors import ApiError
+from service.engine import Engine, Generated, best_first
+from service.errors import ApiError, Mode
 
 TOLERANCE: Final = 1e-4  # floats and scores
 TIE: Final = 1e-5  # scores closer than this may come in either order
 
 
-def replay(engine: Engine, decoder: Decoder) -> float:
-    """Replay all of them; seconds of the last run. Raises BundleError naming what differs."""
+def replay(engine: Engine, decoder: Decoder) -> dict[Mode, float]:
+    """Replay all of them; seconds of each mode's last run. Raises BundleError naming what differs.
+
+    A prediction that is no number is raised as NonFinite.
+    """
     entries = engine.bundle.golden()
     if not entries:
         raise BundleError("golden.json holds no request to prove the bundle by: export it again.")
-    seconds = 0.0
+    seconds: dict[Mode, float] = {}
     for number, entry in enumerate([*entries, entries[0]]):  # once more, warm, for the time
         try:
             asked = decoder.decode(to_json(entry["request"]))
-            begun = perf_counter()
-            scored = engine.rerank(asked.raw)
-            seconds = perf_counter() - begun
-            _same_arrays(engine.encode(asked.raw)[0], entry.get("arrays", {}))
-            _same_scores(scored.logits, scored.order, entry)
+            for mode in engine.modes:
+                begun = perf_counter()
+                engine.rerank(asked.raw, mode)
+                seconds[mode] = perf_counter() - begun
+            _same_results(engine, asked.raw, entry)
         except ApiError as error:
             raise BundleError(f"golden request {number}: {error.param}: {error.message}") from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise BundleError(f"golden request {number}: {str(error)[:200]}") from error
     return seconds
+
+
+def _same_results(engine: Engine, request: Request, entry: Mapping[str, Any]) -> None:
+    arrays, count = engine.encode(request)[0], len(request.candidates.ids)
+    _same_arrays(arrays, entry.get("arrays", {}))
+    logits = engine.logits(arrays, count)
+    _same_scores(logits, best_first(logits), entry)
+    if "generator" in engine.modes:
+        _same_list(engine.generated(arrays, count), entry["generated"])
 
 
 def _same_arrays(arrays: Arrays, expected: Mapping[str, Any]) -> None:
@@ -53,6 +66,20 @@ def _same_arrays(arrays: Arrays, expected: Mapping[str, Any]) -> None:
         same = found == wanted if exact else np.abs(found - wanted) <= TOLERANCE
         if not same.all():
             raise ValueError(f"the array {name} differs from the expected one")
+
+
+def _same_list(found: Generated, expected: Mapping[str, Any]) -> None:
+    """The same items in the same places, or others of the same worth: engines break ties apart."""
+    places = found.places.tolist()
+    wanted, none = expected["list"][: len(places)], expected["list"][len(places) :]
+    worth = np.array([found.worth]), np.array([expected["worth"]], np.float64)
+    if not _close(*worth) or set(none) - {-1}:
+        raise ValueError("the generated list is not worth what is expected")
+    if places != wanted:
+        if abs(float(worth[0][0] - worth[1][0])) >= TIE * max(1.0, abs(float(worth[1][0]))):
+            raise ValueError("the generated list differs from the expected one by more than ties")
+    elif not _close(found.chances, np.asarray(expected["chances"][: len(places)], np.float64)):
+        raise ValueError("the chances of the generated list differ from the expected ones")
 
 
 def _close(logits: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> bool:

@@ -16,6 +16,7 @@ from pydantic_core.core_schema import CoreSchema
 
 from features.schema import Feature, FeatureSchema
 from features.values import ID_LENGTH, LARGEST
+from service.errors import MODES
 
 ITEM_KEYS: Final = ("id", "score", "features")
 TAG: Final = "\0"  # begins the names of union branches, to be left out of a fault's path
@@ -59,7 +60,7 @@ def request_validator(schema: FeatureSchema | None, limits: Limits) -> SchemaVal
         ),
         "top_k": c.int_schema(strict=True, ge=1),
         "deadline_ms": c.float_schema(strict=True, gt=0, le=limits.deadline_ms),
-        "mode": c.literal_schema(["scorer", "generator"]),
+        "mode": c.literal_schema(list(MODES)),
         "on_failure": c.literal_schema(["incoming", "error"]),
     }
     optional = {n: c.nullable_schema(f) for n, f in fields.items() if n != "candidates"}

@@ -8,20 +8,21 @@ from importlib import metadata
 from features.schema import Feature
 from service.engine import Engine
 from service.models import Models
-from service.schemas import FeatureInfo, Info, LimitsInfo, ModelName, SchemaInfo
+from service.schemas import FeatureInfo, GeneratorInfo, Info, LimitsInfo, ModelName, SchemaInfo
 from service.settings import Settings
 
 
 def describe(settings: Settings, models: Models) -> Info:
     """The answer of /info for the model that is current now."""
     engine = models.current.engine if models.current else None
-    modes = ["scorer", "generator"] if engine and engine.has_generator else ["scorer"]
+    facts = engine.bundle.manifest.generator if engine else None
     return Info(
         state=models.state,
         reason=models.reason,
         model=ModelName(name=engine.name, version=engine.version) if engine else None,
         schema=_schema(engine) if engine else None,
-        modes=modes,
+        modes=list(engine.modes) if engine else [],
+        generator=GeneratorInfo(**facts.model_dump()) if facts else None,
         providers=list(engine.providers) if engine else [],
         limits=_limits(settings),
         versions={"psad": package_version(), "onnxruntime": package_version("onnxruntime")},

@@ -14,7 +14,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from features.encode import OTHER
-from service.errors import REASONS, Reason
+from service.errors import MODES, REASONS, Mode, Reason
 
 STAGES: Final = ("decode", "queue", "encode", "score", "order")
 STATUSES: Final = (200, 400, 401, 404, 405, 413, 422, 429, 500, 503, 504)
@@ -38,8 +38,9 @@ class Metrics:
         seconds = sorted({*_SECONDS, objective})
         counter, histogram, gauge = self._counter, self._histogram, self._gauge
         self.requests = counter("requests", "Answers of /rerank by HTTP status", "status")
-        self.seconds = histogram("request_duration_seconds", "From arrival to answer", seconds)
-        self.stage = histogram("stage_duration_seconds", "By stage", seconds, "stage")
+        self.seconds = histogram("request_duration_seconds", "From arrival to answer", seconds,
+                                 "mode")  # fmt: skip
+        self.stage = histogram("stage_duration_seconds", "By stage", seconds, "stage", "mode")
         self.candidates = histogram("candidates", "Candidates a request", _LENGTHS)
         self.history = histogram("history_length", "History items a request", _LENGTHS)
         self.fallback = counter("fallback", "Answers without scores, by reason", "reason")
@@ -62,8 +63,10 @@ class Metrics:
     def _preset(self) -> None:
         for status in STATUSES:
             self.requests.labels(str(status))
-        for stage in STAGES:
-            self.stage.labels(stage)
+        for mode in MODES:
+            self.seconds.labels(mode)
+            for stage in STAGES:
+                self.stage.labels(stage, mode)
         for reason in REASONS:
             self.fallback.labels(reason)
         for cause in SHED:
@@ -84,10 +87,10 @@ class Metrics:
             f"rerank_{name}", text, labels, registry=self.registry, buckets=tuple(edges)
         )
 
-    def answered(self, status: int, seconds: float) -> None:
+    def answered(self, status: int, seconds: float, mode: Mode = "scorer") -> None:
         """One answer of /rerank; an unforeseen status is counted as 500."""
         self.requests.labels(str(status if status in STATUSES else 500)).inc()
-        self.seconds.observe(seconds)
+        self.seconds.labels(mode).observe(seconds)
 
     def fell_back(self, reason: Reason) -> None:
         """One answer without scores."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,7 +16,7 @@ from features.errors import PsadError
 from service import logs
 from service.decode import Decoder
 from service.engine import Engine
-from service.errors import StartRefused
+from service.errors import Mode, StartRefused
 from service.golden import replay
 from service.grammar import Limits
 from service.metrics import Metrics
@@ -31,7 +32,7 @@ class Model:
 
     engine: Engine
     decoder: Decoder
-    seconds: float  # one run took this long in the warm-up
+    seconds: Mapping[Mode, float]  # one run of each mode took this long in the warm-up
 
 
 class Models:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import zip_longest
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +16,7 @@ from features.errors import ValueRefused
 from service import logs
 from service.body import read_body
 from service.decode import Asked
-from service.engine import NonFinite, Scored, sigmoid
+from service.engine import NonFinite, Scored
 from service.errors import ApiError, Fallback, Reason, failure
 from service.metrics import Metrics
 from service.models import Model, Models
@@ -74,9 +75,13 @@ class Reranker:
         visit.request_id = asked.request_id or visit.request_id
         visit.candidates, visit.history = len(asked.ids), len(asked.raw.history.ids)
         visit.unknown_features = asked.unknown_features
-        if model and asked.mode == "generator" and not model.engine.has_generator:
-            message = 'this bundle serves no generator; leave mode out, or say "scorer"'
+        if model and asked.mode not in model.engine.modes:
+            message = (
+                'this bundle carries no generator: leave mode out or say "scorer", or serve one '
+                "that was exported from a run with a generator"
+            )
             raise ApiError(422, "no_generator", message, "mode")
+        visit.mode = asked.mode
         return asked
 
     async def _results(self, asked: Asked, model: Model | None, visit: Visit) -> Results:
@@ -85,7 +90,8 @@ class Reranker:
         if model is None:
             raise Fallback("no_model")
         deadline = visit.deadline(asked.deadline_ms or self._settings.deadline_ms)
-        done = await self._worker.run(partial(model.engine.rerank, asked.raw), deadline)
+        work = partial(model.engine.rerank, asked.raw, asked.mode)
+        done = await self._worker.run(work, deadline, asked.mode)
         scored: Scored = done.value
         visit.late = perf_counter() > deadline
         return _ordered(asked, model, scored, done.queued, visit)
@@ -120,11 +126,11 @@ def _incoming(asked: Asked, model: Model | None) -> Results:
 
 def _ordered(asked: Asked, model: Model, scored: Scored, queued: float, visit: Visit) -> Results:
     begun = perf_counter()
-    places = scored.order[: _length(asked, model)]
-    scores = sigmoid(scored.logits[places]).tolist()
+    places = scored.order[: _length(asked, model)].tolist()
+    scores = scored.chances[: len(places)].tolist()  # a generated list may be shorter
     results = [
         {"id": asked.ids[place], "index": place, "rank": rank, "score": score}
-        for rank, (place, score) in enumerate(zip(places.tolist(), scores, strict=True), 1)
+        for rank, (place, score) in enumerate(zip_longest(places, scores), 1)
     ]
     ordering = scored.ordering + perf_counter() - begun
     visit.stages |= {

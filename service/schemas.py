@@ -72,7 +72,10 @@ class RerankRequest(_Described):
     candidates: list[Id | Candidate] | Columns = Field(description="in incoming order")
     top_k: int | None = Field(None, ge=1, description="the bundle's list length where absent")
     deadline_ms: float | None = Field(None, gt=0, le=60_000, description="counted from arrival")
-    mode: Literal["scorer", "generator"] | None = None
+    mode: Literal["scorer", "generator"] | None = Field(
+        None,
+        description="a score for each candidate (so where absent), or a list made place by place",
+    )
     on_failure: Literal["incoming", "error"] | None = None
 
 
@@ -82,7 +85,10 @@ class Result(BaseModel):
     id: str
     index: int = Field(description="place in the request, from 0")
     rank: int = Field(description="place in the answer, from 1")
-    score: float | None = Field(description="0..1; null where the model did not score")
+    score: float | None = Field(
+        description="0..1, for mode generator the chance in that place; null where the order is "
+        "the incoming one, as it is beyond the generated list"
+    )
 
 
 class ModelName(BaseModel):
@@ -156,6 +162,14 @@ class SchemaInfo(BaseModel):
     items: int = Field(description="items in the catalogue")
 
 
+class GeneratorInfo(BaseModel):
+    """What the generator was exported for."""
+
+    list_size: int = Field(description="places it fills; others follow in incoming order")
+    block_size: int = Field(description="places it looks at together")
+    beam: int = Field(description="lists searched at once")
+
+
 class LimitsInfo(BaseModel):
     """What requests are held to."""
 
@@ -174,7 +188,8 @@ class Info(BaseModel):
     reason: str | None = Field(description="why loading failed")
     model: ModelName | None
     schema_: SchemaInfo | None = Field(alias="schema")
-    modes: list[str]
+    modes: list[str] = Field(description="what `mode` of a request may be")
+    generator: GeneratorInfo | None
     providers: list[str]
     limits: LimitsInfo
     versions: dict[str, str] = Field(description="of this program and its runtime")

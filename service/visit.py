@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from service.engine import Int64, kendall_tau
-from service.errors import Reason
+from service.errors import Mode, Reason
 from service.metrics import Metrics
 
 _SCORES_COUNTED = 10  # of the items returned: enough for a distribution, cheap for long lists
@@ -20,6 +20,7 @@ class Visit:
     request_id: str
     arrived: float  # perf_counter when the application was called
     lag: float = 0.0  # seconds by which the event loop was late then
+    mode: Mode = "scorer"  # what a request gets that does not choose
     stages: dict[str, float] = field(default_factory=dict)
     candidates: int | None = None  # None until decoded
     history: int = 0
@@ -44,7 +45,7 @@ class Visit:
 def count(visit: Visit, metrics: Metrics) -> None:
     """Everything but status and duration; called by the boundary after the answer left."""
     for stage, seconds in visit.stages.items():
-        metrics.stage.labels(stage).observe(seconds)
+        metrics.stage.labels(stage, visit.mode).observe(seconds)
     if visit.candidates is None:
         return
     metrics.candidates.observe(visit.candidates)

@@ -1,5 +1,7 @@
 """One dedicated thread that scores, behind a bounded queue, with a deadline for every job.
 
+How long a job takes is learnt for each kind apart: a generated list takes several times a score.
+
 A job that cannot make its deadline is not begun; one that is under way is waited for a little
 longer and its late result still used. What is promised is judged on the event loop, never by the
 thread: a model that hangs holds its thread, not the callers.
@@ -10,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, Final
@@ -33,6 +36,7 @@ class Shed(Fallback):
 
 @dataclass(eq=False, slots=True)
 class _Job:
+    kind: str
     work: Callable[[], Any]
     deadline: float  # perf_counter seconds
     loop: asyncio.AbstractEventLoop
@@ -59,11 +63,12 @@ class Worker:
         self._limit, self._late = limit, late
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._waiting = 0
+        self._waiting = Counter[str]()  # by kind
         self._busy_since: float | None = None
-        self._probe_at = 0.0
+        self._busy_with = ""
+        self._probe_at = defaultdict[str, float](float)  # by kind
         self._thread: threading.Thread | None = None
-        self.average = 0.0  # seconds a job takes, of late
+        self.averages = defaultdict[str, float](float)  # seconds a job of a kind takes, of late
 
     def start(self) -> None:
         """Start the thread."""
@@ -84,12 +89,12 @@ class Worker:
     @property
     def waiting(self) -> int:
         """Jobs in the queue, those that nobody waits for any more included."""
-        return self._waiting
+        return self._waiting.total()
 
-    async def run(self, work: Callable[[], Any], deadline: float) -> Done:
+    async def run(self, work: Callable[[], Any], deadline: float, kind: str = "") -> Done:
         """Run `work` on the thread. Raises Shed, or whatever `work` raises."""
         loop = asyncio.get_running_loop()
-        job = _Job(work, deadline, loop, loop.create_future())
+        job = _Job(kind, work, deadline, loop, loop.create_future())
         self._admit(job)
         job.timer = loop.call_later(max(0.0, deadline - perf_counter()), self._expire, job)
         try:
@@ -102,29 +107,29 @@ class Worker:
     def _admit(self, job: _Job) -> None:
         now = perf_counter()
         with self._lock:
-            if self._waiting >= self._limit:
+            if self.waiting >= self._limit:
                 raise Shed("queue")
-            if now + self._expected(now) <= job.deadline:
+            if now + self._expected(now, job.kind) <= job.deadline:
                 self._enqueue(job)
                 return
-            probing = not self._waiting and self._busy_since is None and now >= self._probe_at
-            if probing:
-                self._probe_at = now + _PROBE_SECONDS
-                self._enqueue(_Job(job.work, job.deadline, job.loop, job.future, probe=True))
+            idle = not self.waiting and self._busy_since is None
+            if idle and now >= self._probe_at[job.kind]:
+                self._probe_at[job.kind] = now + _PROBE_SECONDS
+                self._enqueue(replace(job, probe=True))
         raise Shed("deadline")
 
     def _enqueue(self, job: _Job) -> None:
-        self._waiting += 1
+        self._waiting[job.kind] += 1
         self._queue.put(job)
 
-    def _expected(self, now: float) -> float:
+    def _expected(self, now: float, kind: str) -> float:
         """Seconds until a job queued now would end."""
-        ahead = self._waiting * self.average
+        ahead = sum(count * self.averages[other] for other, count in self._waiting.items())
         if self._busy_since is not None:
-            running = now - self._busy_since
+            running, usual = now - self._busy_since, self.averages[self._busy_with]
             # one that runs longer than the average is expected to take as long again
-            ahead += self.average - running if running < self.average else running
-        return ahead + self.average
+            ahead += usual - running if running < usual else running
+        return ahead + self.averages[kind]
 
     def _expire(self, job: _Job) -> None:
         """At the deadline: give up what has not begun, wait a little for what has."""
@@ -143,34 +148,35 @@ class Worker:
     def _serve(self, job: _Job) -> None:
         now = perf_counter()
         with self._lock:
-            self._waiting -= 1
+            self._waiting[job.kind] -= 1
             if job.abandoned:
                 return
-            if not job.probe and now + self.average > job.deadline:
+            if not job.probe and now + self.averages[job.kind] > job.deadline:
                 job.abandoned = True
                 _deliver(job, Shed("deadline"))
                 return
             job.begun_at = self._busy_since = now
+            self._busy_with = job.kind
         outcome: Any
         try:
             outcome = job.work()
         except Exception as error:  # the boundary: any fault of the model becomes a fallback
             outcome = error
-        self._finished(perf_counter() - now)
+        self._finished(job.kind, perf_counter() - now)
         if not job.probe:
             _deliver(job, outcome)
 
-    def _finished(self, seconds: float) -> None:
+    def _finished(self, kind: str, seconds: float) -> None:
         with self._lock:
             self._busy_since = None
-        self.learn(seconds)
+        self.learn(kind, seconds)
 
-    def learn(self, seconds: float) -> None:
-        """Move the average; the first time counts in full."""
-        if self.average:
-            seconds = min(seconds, _JUMP * self.average + 0.001)
-            seconds = _WEIGHT * seconds + (1 - _WEIGHT) * self.average
-        self.average = seconds
+    def learn(self, kind: str, seconds: float) -> None:
+        """Move the average of a kind; the first time counts in full."""
+        if average := self.averages[kind]:
+            seconds = min(seconds, _JUMP * average + 0.001)
+            seconds = _WEIGHT * seconds + (1 - _WEIGHT) * average
+        self.averages[kind] = seconds
 
 
 def _deliver(job: _Job, outcome: Any) -> None:

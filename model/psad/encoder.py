@@ -6,10 +6,11 @@ B lists, N history, M candidates, S = N + M, d width, E entries of a position ta
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from features.schema import FeatureSchema
 from model.embed import FeatureEmbedding, Tensors
@@ -56,12 +57,24 @@ class Positions(nn.Module):
             return place.unsqueeze(1) * (self.history + self.candidates) + place
         within_history = _offsets(history, self.history)
         base = 2 * self.history - 1
-        within_candidates = base + _offsets(candidates, self.candidates)
+        within_candidates = _offsets(candidates, self.candidates, base)
         base += 2 * self.candidates - 1
         to_candidate = (base + h).unsqueeze(1).expand(-1, candidates.shape[0])  # (N, M)
         to_history = (base + self.history + h).expand(candidates.shape[0], -1)  # (M, N)
         upper = torch.cat([within_history, to_candidate], 1)
         return torch.cat([upper, torch.cat([to_history, within_candidates], 1)], 0)
+
+    def of_candidates(self, table: Tensor) -> Tensor:
+        """What candidates read of a "relative" table (E,): by history slot, then by offset."""
+        within = table[2 * self.history - 1 :][: 2 * self.candidates - 1]
+        return torch.cat([table[len(table) - self.history :], within])
+
+    def from_candidates(self, history: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Which of these belong to history (N,) and candidates (M, M); (1, 1) where blind."""
+        if self.blind:
+            candidates = torch.zeros_like(candidates[:1])
+        within = _offsets(candidates, self.candidates, self.history)
+        return history.clamp(max=self.history - 1), within
 
 
 def _without(schema: FeatureSchema, name: str) -> Tensor | None:
@@ -74,10 +87,10 @@ def _without(schema: FeatureSchema, name: str) -> Tensor | None:
     return kept
 
 
-def _offsets(places: Tensor, longest: int) -> Tensor:
-    """(n, n) offsets j − i, cut to what was trained, from 0."""
-    offsets = places - places.unsqueeze(1)
-    return offsets.clamp(1 - longest, longest - 1) + longest - 1
+def _offsets(places: Tensor, longest: int, base: int = 0) -> Tensor:
+    """(n, n) offsets j − i, cut to what was trained, from `base`."""
+    offsets = places + (base + longest - 1) - places.unsqueeze(1)
+    return offsets.clamp(base, base + 2 * longest - 2)
 
 
 class Encoder(nn.Module):
@@ -128,18 +141,16 @@ class Encoder(nn.Module):
         x = self._inputs(tensors, profile)  # (B, S, d)
         mask = torch.cat([history_mask, candidate_mask], 1)
         count = candidate_mask.shape[1]
-        entries = self.positions(
-            torch.arange(history_mask.shape[1], device=x.device),
-            torch.arange(count, device=x.device),
-        )
+        places = [torch.arange(side.shape[1], device=x.device)
+                  for side in (history_mask, candidate_mask)]  # fmt: skip
         for layer, block in enumerate(self.blocks):
-            last = count if layer == len(self.blocks) - 1 else None
-            rows = entries if last is None else entries[entries.shape[0] - last :]
-            before, x = x, block(x, mask.unsqueeze(1), self._bias(layer, profile, rows), last)
+            last = layer == len(self.blocks) - 1
+            bias = (self._last_bias if last else self._bias)(layer, profile, *places)
+            before, x = x, block(x, mask.unsqueeze(1), bias, count if last else None)
         candidates = self._final(x, profile)
         # a scoring network reads none of this, and its graph does not compute it
         states = torch.cat(
-            [self._final(before[:, : history_mask.shape[1]], profile), candidates], 1
+            [self._final(before[:, : before.shape[1] - count], profile), candidates], 1
         )
         numbers = tensors.get("candidate_numeric")
         return Encoded(states, mask, candidates, candidate_mask, profile, numbers)
@@ -160,10 +171,11 @@ class Encoder(nn.Module):
         parts = []
         for place, side in enumerate(("history", "candidate")):
             if self.embed.widths[side]:
-                x = self.project[side](self.embed(tensors, side))
+                x = self.embed(tensors, side)
             else:  # history items without any feature: their presence alone
-                x = self.project[side](tensors[f"{side}_mask"].unsqueeze(-1).to(profile.dtype))
-            parts.append(x + self.segment[place])
+                x = tensors[f"{side}_mask"].unsqueeze(-1).to(profile.dtype)
+            project: Any = self.project[side]
+            parts.append(linear(x, project.weight, project.bias + self.segment[place]))
         x = self.dropout(torch.cat(parts, 1))
         if self.gate is not None:
             return self.gate(x, profile)
@@ -171,9 +183,29 @@ class Encoder(nn.Module):
             return x + self.join(profile).unsqueeze(1)
         return x
 
-    def _bias(self, layer: int, profile: Tensor, entries: Tensor) -> Tensor:
-        """(B, Q, S) position bias of a layer."""
-        table = self.tables[layer]
+    def _bias(self, layer: int, profile: Tensor, history: Tensor, candidates: Tensor) -> Tensor:
+        """(B, S, S) position bias of a layer; history (N,) and candidates (M,) are 0, 1, 2 …"""
+        entries = self.positions(history, candidates)
+        biases = self._biases(layer, profile, self.tables[layer])
+        return biases[entries].permute(2, 0, 1)
+
+    def _last_bias(
+        self, layer: int, profile: Tensor, history: Tensor, candidates: Tensor
+    ) -> Tensor:
+        """(B, M, S) of candidates alone, or (B, 1, S) where all are the same."""
+        if self.positions.how == "pair":
+            return self._bias(layer, profile, history, candidates)[:, history.shape[0] :]
+        upward, among = self.positions.from_candidates(history, candidates)
+        table = self.positions.of_candidates(self.tables[layer])
+        biases = self._biases(layer, profile, table)
+        upward = biases.index_select(0, upward).t().unsqueeze(1)  # (B, 1, N)
+        beside = biases[among].permute(2, 0, 1)
+        if among.shape[0] != 1:  # (B, M, M), and what is above is the same for all
+            return torch.cat([upward.expand(-1, among.shape[0], -1), beside], 2)
+        return torch.cat([upward, beside.expand(-1, -1, candidates.shape[0])], 2)
+
+    def _biases(self, layer: int, profile: Tensor, table: Tensor) -> Tensor:
+        """(E, B) a layer's table (E,), or a part, for each user; or (E, 1)."""
         if len(self.personal):
-            return self.personal[layer](table, profile)[:, entries]
-        return table[entries].unsqueeze(0)
+            return torch.as_tensor(self.personal[layer](table, profile))
+        return table.unsqueeze(1)

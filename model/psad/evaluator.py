@@ -28,8 +28,7 @@ class Evaluator(nn.Module):
         super().__init__()
         self.config = config
         self.project = nn.Linear(config.width, config.width)
-        self.place = nn.Embedding(max_places, config.width)
-        nn.init.normal_(self.place.weight, std=0.02)
+        self.place = nn.Parameter(torch.randn(max_places, config.width) * 0.02)
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.dropout)
             for _ in range(config.evaluator_layers)
@@ -38,31 +37,41 @@ class Evaluator(nn.Module):
         self.output = nn.Linear(config.width, 1)
         self.pairs = PairInfluence(config.width) if config.pairs else None
 
-    def forward(self, candidates: Tensor, orders: Tensor) -> Tensor:
-        """candidates (B, M, d), orders (B, L, P) of items, -1 for none; logits (B, L, P)."""
+    def forward(self, candidates: Tensor, orders: Tensor, gaps: bool = True) -> Tensor:
+        """candidates (B, M, d), orders (B, L, P) of items, -1 for none; logits (B, L, P).
+
+        Without `gaps`, "no item" stands at the ends of orders alone, where no item looks up at it.
+        """
         count, places = orders.shape[1:]
-        index = orders.flatten(1).clamp(min=0).unsqueeze(2)
-        tokens = self.project(candidates)
-        tokens = tokens.gather(1, index.expand(-1, -1, tokens.shape[2]))
-        place = torch.arange(places, device=orders.device).clamp(max=self.place.num_embeddings - 1)
-        x = tokens.unflatten(1, (count, places)) + self.place(place)
-        x = x.flatten(0, 1)  # (B·L, P, d)
-        above = torch.ones(places, places, dtype=torch.bool, device=orders.device).tril()
-        mask = above & (orders >= 0).flatten(0, 1).unsqueeze(1)  # (B·L, P, P)
-        logits = 0.0 if self.pairs is None else self._influence(x, orders.flatten(0, 1) >= 0)
+        x = self._tokens(candidates, orders)  # (B·L, P, d)
+        mask = torch.ones(1, places, places, dtype=torch.bool, device=orders.device).tril()
+        real = (orders >= 0).flatten(0, 1) if gaps else None  # (B·L, P)
+        mask = mask if real is None else mask & real.unsqueeze(1)  # (B·L, P, P)
+        influence = 0.0 if self.pairs is None else self._influence(x, real)
         for block in self.blocks:
             x = block(x, mask)
-        logits = self.output(self.norm(x)).squeeze(-1) + logits  # (B·L, P)
+        logits = self.output(self.norm(x)).squeeze(-1) + influence  # (B·L, P)
         return logits.unflatten(0, (-1, count))
 
-    def _influence(self, x: Tensor, real: Tensor) -> Tensor:
+    def _tokens(self, candidates: Tensor, orders: Tensor) -> Tensor:
+        """(B·L, P, d) what stands at each place of the orders (B, L, P)."""
+        lists, items, _ = candidates.shape
+        first = torch.arange(lists, device=orders.device)[:, None, None] * items
+        rows = (first + orders.clamp(min=0)).flatten(0, 1)  # (B·L, P)
+        place = torch.arange(orders.shape[2], device=orders.device)
+        place = place.clamp(max=len(self.place) - 1)
+        items = self.project(candidates).flatten(0, 1)  # (B·M, d)
+        return functional.embedding(rows, items) + self.place[place]
+
+    def _influence(self, x: Tensor, real: Tensor | None) -> Tensor:
         """(n, P) what the items above add to each place: x (n, P, d), real (n, P)."""
         assert self.pairs is not None
         found = self.pairs(x)
         place = torch.arange(x.shape[1], device=x.device)
         distance = place - place.unsqueeze(1) - 1  # (P above, P below)
         weights = found.decay ** distance.clamp(min=0) * (distance >= 0)
-        return (found.influence * weights * real.unsqueeze(2)).sum(1)
+        weighted = found.influence * weights
+        return (weighted if real is None else weighted * real.unsqueeze(2)).sum(1)
 
     def worth(self, logits: Tensor, orders: Tensor) -> Tensor:
         """(B, L) expected gain of each list: discounted as DCG is, or the clicks themselves.

@@ -9,15 +9,16 @@ B lists, W beams, M candidates, T places.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from model.decode import Beams, beam_search, choose_in_turn, one_hot_places
+from model.decode import Beams, beam_search, remaining
 from model.layers import masked_log_softmax
 from model.psad.evaluator import Evaluator
+from model.psad.losses import place_weights
+from model.psad.steps import Steps
 from model.psad.teacher import Memory, Teacher
 from model.ranker import NEVER, NO_ITEM
 
@@ -55,7 +56,7 @@ def generate(
 def search(teacher: Teacher, memory: Memory, width: int) -> Beams:
     """W lists by beam search over the generator's blocks."""
     return beam_search(
-        partial(teacher.step, memory),
+        Steps(teacher, memory),
         memory.candidate_mask,
         teacher.list_size,
         teacher.block_size,
@@ -68,28 +69,41 @@ def search(teacher: Teacher, memory: Memory, width: int) -> Beams:
 
 def refill_least_confident(teacher: Teacher, memory: Memory, found: Beams, refine: int) -> Lists:
     """Every list with its least confident places filled anew, once, from what does not stay."""
-    chosen, width, size = found.chosen, *found.chosen.shape[1:]
-    count = min(refine, size)
-    doubt = found.confidence.masked_fill(chosen < 0, torch.inf)  # "no item" stays
+    chosen, count = found.chosen, min(refine, found.chosen.shape[2])
+    places = torch.arange(1.0, chosen.shape[2] + 1.0, device=chosen.device)
+    doubt = torch.where(chosen < 0, places, found.confidence)  # "no item" comes last, in its order
     hidden = doubt.topk(count, dim=2, largest=False).indices  # (B, W, γ)
     hidden = hidden.sort(2).values if count > 1 else hidden
-    logits = teacher.refill(memory, chosen, hidden)  # Eq. (4)
+    logits = Steps(teacher, memory).refill(chosen, hidden)  # Eq. (4)
     before = chosen.gather(2, hidden)
-    free = one_hot_places(before, memory.candidate_mask.shape[1]).any(2) | found.available
-    items, _, _ = choose_in_turn(logits.flatten(0, 1), free.flatten(0, 1))
-    items = torch.where(before < 0, NO_ITEM, items.unflatten(0, (-1, width)))
-    log_probabilities = masked_log_softmax(logits, free.unsqueeze(2))
-    renewed = log_probabilities.gather(3, items.clamp(min=0).unsqueeze(3)).squeeze(3)
+    closed = torch.where(found.available, 0.0, NEVER)  # (B, W, M)
+    free = closed.scatter(2, before.clamp(min=0), 0.0)
+    items, renewed = _in_turn(logits, free)
+    nothing = before < 0
     return Lists(
-        chosen.scatter(2, hidden, items),
-        found.confidence.scatter(2, hidden, torch.where(items < 0, 0.0, renewed)),
+        chosen.scatter(2, hidden, items.masked_fill(nothing, NO_ITEM)),
+        found.confidence.scatter(2, hidden, renewed.masked_fill(nothing, 0.0)),
         found.scores,
     )
 
 
+def _in_turn(logits: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+    """The best of what is free at each place (B, W, γ), and its log-probability among all of it.
+
+    logits (B, W, γ, M); free (B, W, M) is 0, or NEVER.
+    """
+    possible = logits + free.unsqueeze(2)
+    log_probabilities, items = possible.log_softmax(3), []
+    for place in range(logits.shape[2]):
+        items.append(possible[:, :, place].argmax(2, keepdim=True))  # the first of equals
+        possible = possible + torch.zeros_like(free).scatter(2, items[-1], NEVER).unsqueeze(2)
+    chosen = torch.cat(items, 2)
+    return chosen, log_probabilities.gather(3, chosen.unsqueeze(3)).squeeze(3)
+
+
 def judge(evaluator: Evaluator, memory: Memory, lists: Lists) -> Generated:
     """The list that the evaluator thinks most of, the first of equals."""
-    logits = evaluator(memory.candidates, lists.chosen)  # (B, L, T)
+    logits = evaluator(memory.candidates, lists.chosen, gaps=False)  # (B, L, T)
     worth = evaluator.worth(logits, lists.chosen)
     worth = torch.where(lists.scores > NEVER / 2, worth, NEVER)
     best = worth.argmax(1, keepdim=True)  # (B, 1)
@@ -99,3 +113,24 @@ def judge(evaluator: Evaluator, memory: Memory, lists: Lists) -> Generated:
         torch.sigmoid(logits.gather(1, place).squeeze(1)),
         worth.gather(1, best).squeeze(1),
     )
+
+
+def worth_of(
+    teacher: Teacher, evaluator: Evaluator | None, memory: Memory, chosen: Tensor
+) -> Tensor:
+    """(B, L) what finished lists (B, L, T) are worth, by what `generate` chooses by."""
+    if evaluator is not None:
+        return evaluator.worth(evaluator(memory.candidates, chosen), chosen)
+    return torch.stack([_own_worth(teacher, memory, one) for one in chosen.unbind(1)], 1)
+
+
+def _own_worth(teacher: Teacher, memory: Memory, chosen: Tensor) -> Tensor:
+    """(B,) the score that the search gives a list (B, T)."""
+    logits = teacher.all_places(memory, chosen)
+    gains = masked_log_softmax(logits, remaining(chosen, memory.candidate_mask))
+    if teacher.config.beam_score == "utility":
+        gains = torch.sigmoid(logits)
+    gains = gains.gather(2, chosen.clamp(min=0).unsqueeze(2)).squeeze(2) * (chosen >= 0)
+    if teacher.config.beam_score == "likelihood" or not teacher.config.clicks_depend_on_place:
+        gains = gains * place_weights(torch.arange(chosen.shape[1], device=chosen.device))
+    return gains.sum(1)

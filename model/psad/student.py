@@ -26,10 +26,10 @@ class WidePath(nn.Module):
             nn.init.zeros_(self.linear.weight)
 
     def forward(self, numbers: Tensor | None) -> Tensor | float:
-        """(B, M, F) to (B, M)."""
+        """(B, M, F) to (B, M, 1)."""
         if self.linear is None or numbers is None:
             return 0.0
-        return self.linear(numbers).squeeze(-1)
+        return torch.as_tensor(self.linear(numbers))
 
 
 class Student(nn.Module):
@@ -42,5 +42,5 @@ class Student(nn.Module):
 
     def forward(self, encoded: Encoded) -> Tensor:
         """(B, M) logits; Eq. (7) prints their sigmoid."""
-        deep = self.score(encoded.candidates).squeeze(-1)  # Eq. (7)
-        return torch.as_tensor(deep + self.wide(encoded.numbers))
+        deep: Tensor = self.score(encoded.candidates)  # Eq. (7)
+        return (deep + self.wide(encoded.numbers)).squeeze(-1)

@@ -108,7 +108,7 @@ class Teacher(nn.Module):
         """Everything about a list that no choice changes."""
         candidates = encoded.candidates
         keys = self.candidate(candidates)  # (B, M, d + 1)
-        bias = (keys[..., -1] + self.wide(encoded.numbers)).unsqueeze(1)
+        bias = (keys[..., -1:] + self.wide(encoded.numbers)).transpose(1, 2)
         vectors = keys[..., :-1].transpose(1, 2) / math.sqrt(candidates.shape[-1])
         return Memory(
             tuple(layer.remember(encoded.states) for layer in self.layers),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from model.layers import FeedForward
 from model.psad.config import Config
@@ -23,8 +24,9 @@ class Profile(nn.Module):
 
     def forward(self, user: Tensor | None, lists: int) -> Tensor:
         """user (B, features), or None where the schema has no user features."""
-        base = self.base.expand(lists, -1)
-        return base if self.project is None or user is None else base + self.project(user)
+        if self.project is None or user is None:
+            return self.base.expand(lists, -1)
+        return linear(user, self.project.weight, self.project.bias + self.base)
 
 
 class Gate(nn.Module):
@@ -44,11 +46,22 @@ class Gate(nn.Module):
     def forward(self, x: Tensor, profile: Tensor) -> Tensor:
         """x (B, S, d), profile (B, p) to (B, S, d)."""
         seen = x.detach() if self.config.gate_stop_gradient else x
-        mixed = self.from_items(seen) + self.from_profile(profile).unsqueeze(1)
+        once, added = self._of_user(profile)
+        mixed = linear(seen, self.from_items.weight) + once
         plain, activated = mixed.chunk(2, -1)
         product = plain * nn.functional.gelu(activated)  # Eq. (11)
         gated = torch.sigmoid(self.signal(product)) * x  # Eq. (12)
-        return gated if self.add is None else gated + self.add(profile).unsqueeze(1)
+        return gated if added is None else gated + added
+
+    def _of_user(self, profile: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What a user brings to the first layer (B, 1, 2d), and to the end (B, 1, d): one map."""
+        weight, bias = self.from_profile.weight, self.from_items.bias
+        if self.add is None:
+            return linear(profile, weight, bias).unsqueeze(1), None
+        weight, bias = torch.cat([weight, self.add.weight]), torch.cat([bias, self.add.bias])
+        both = linear(profile, weight, bias).unsqueeze(1)  # (B, 1, 3d)
+        once, added = both.split([2 * self.config.width, self.config.width], 2)
+        return once, added
 
 
 class PersonalPosition(nn.Module):
@@ -64,8 +77,8 @@ class PersonalPosition(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, table: Tensor, profile: Tensor) -> Tensor:
-        """table (E,), profile (B, p) to (B, E)."""
+        """table (E,), profile (B, p) to (E, B): rows of it are what is read, once a pair."""
         user = self.from_profile(profile.detach() if self.stop_gradient else profile)
-        place = self.from_position(table.unsqueeze(-1))  # (E, hidden)
-        hidden = nn.functional.gelu(user.unsqueeze(1) + place)  # (B, E, hidden)
-        return table + torch.tanh(self.output(hidden)).squeeze(-1)  # Eq. (13)
+        place = self.from_position(table[:, None, None])  # (E, 1, hidden)
+        hidden = nn.functional.gelu(user + place)  # (E, B, hidden)
+        return table.unsqueeze(1) + torch.tanh(self.output(hidden)).squeeze(-1)  # Eq. (13)

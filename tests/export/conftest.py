@@ -31,7 +31,7 @@ dataset, plain, tools = shared.dataset, shared.plain, shared.tools
 
 TINY = {
     "width": "8", "embedding_width": "4", "heads": "2", "layers": "2", "profile_width": "4",
-    "epochs": "1", "batch_size": "64",
+    "epochs": "1", "batch_size": "64", "block_size": "4", "beam": "3", "refine": "2",
 }  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def nudge(name: str, by: float) -> Callable[[onnx.ModelProto], None]:
 def tamper() -> Any:
     """`tamper(path, name, by)` edits one initializer of a graph."""
 
-    def edit(path: Path, name: str = "project.candidate", by: float = 0.05) -> None:
+    def edit(path: Path, name: str = "embed.items.vectors", by: float = 0.05) -> None:
         edit_graph(path, nudge(name, by))
 
     return edit

@@ -15,10 +15,10 @@ from pydantic_core import to_json
 import export.bundle
 from data.dataset import Dataset
 from export import export_run
-from export.onnx import Scorer
+from export.onnx import Generator, Scorer
 from export.parity import ParityError
 from features.body import rerank_body
-from features.bundle import SCORER, Bundle, resolve
+from features.bundle import GENERATOR, SCORER, Bundle, GeneratorFacts, resolve
 from features.errors import BundleError
 from model.evaluate import load_batch
 from model.train import METRICS, RunError, load_run, train
@@ -43,12 +43,16 @@ def ready_graph(exported: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     class Ready:
         edit: Any = staticmethod(lambda path: None)
 
-    def copies(ranker: torch.nn.Module, schema: Any, path: Path) -> Scorer:
-        shutil.copy(exported.bundle / SCORER, path)
-        Ready.edit(path)
-        return Scorer(ranker, tuple(spec.name for spec in schema.tensors())).eval()
+    def copier(name: str, network: Any) -> Any:
+        def copies(ranker: torch.nn.Module, schema: Any, path: Path) -> Any:
+            shutil.copy(exported.bundle / name, path)
+            Ready.edit(path)
+            return network(ranker, tuple(spec.name for spec in schema.tensors())).eval()
 
-    monkeypatch.setattr(export.bundle, "export_scorer", copies)
+        return copies
+
+    monkeypatch.setattr(export.bundle, "export_scorer", copier(SCORER, Scorer))
+    monkeypatch.setattr(export.bundle, "export_generator", copier(GENERATOR, Generator))
     return Ready
 
 
@@ -62,6 +66,14 @@ def test_a_bundle_is_found_verified_and_says_what_it_is(exported: Any, dataset: 
     assert manifest.config["settings"]["width"] == 8
     assert manifest.metrics["valid"] == metrics["valid"]
     assert "lists, scores at most" in manifest.metrics["parity"]
+    assert "generated lists, worth and chances" in manifest.metrics["generator_parity"]
+    assert int(manifest.metrics["generator_parity"].split()[0]) >= 2000
+    settings = manifest.config["settings"]
+    facts = GeneratorFacts(
+        list_size=dataset.schema.list_size, block_size=settings["block_size"], beam=settings["beam"]
+    )
+    assert manifest.generator == facts
+    assert bundle.generator == exported.bundle / GENERATOR
     assert bundle.catalogue.ids == dataset.catalogue.ids
     assert resolve(exported.bundle).manifest == manifest
 
@@ -74,7 +86,9 @@ def test_a_bundle_tells_nothing_of_the_machine_it_was_made_on(exported: Any) -> 
 
 def test_the_service_accepts_the_golden_requests(exported: Any) -> None:
     engine = Engine(resolve(exported.bundle.parent))
-    assert replay(engine, Decoder(engine.schema, Limits(1000, 1000))) > 0
+    seconds = replay(engine, Decoder(engine.schema, Limits(1000, 1000)))
+    assert set(seconds) == {"scorer", "generator"}
+    assert min(seconds.values()) > 0
 
 
 def test_golden_requests_hold_known_lists_cold_items_and_nobody(exported: Any) -> None:
@@ -114,7 +128,52 @@ def test_a_list_posted_to_the_service_scores_as_in_training(
         asked = decoder.decode(to_json(rerank_body(dataset.request(index))))
         with torch.inference_mode():
             expected = ranker.scores(load_batch(dataset, np.array([index])))[0].numpy()
-        np.testing.assert_allclose(engine.rerank(asked.raw).logits, expected, atol=1e-4)
+        arrays, _ = engine.encode(asked.raw)
+        np.testing.assert_allclose(engine.logits(arrays, len(asked.ids)), expected, atol=1e-4)
+
+
+def test_a_list_is_generated_by_the_service_as_in_training(exported: Any, dataset: Dataset) -> None:
+    engine, (ranker, _) = Engine(resolve(exported.bundle.parent)), load_run(exported.run)
+    decoder = Decoder(engine.schema, Limits(1000, 1000))
+    ranker.eval()
+    for index in dataset.splits["test"][:10].tolist():
+        asked = decoder.decode(to_json(rerank_body(dataset.request(index))))
+        with torch.inference_mode():
+            found = ranker.generated(load_batch(dataset, np.array([index])).tensors)
+        wanted = [place for place in found.chosen[0].tolist() if place >= 0]
+        scored = engine.rerank(asked.raw, "generator")
+        assert scored.order[: len(wanted)].tolist() == wanted
+        assert sorted(scored.order.tolist()) == list(range(len(asked.ids)))
+        chances = found.chances[0, : len(wanted)].numpy()
+        np.testing.assert_allclose(scored.chances, chances, atol=1e-4)
+
+
+def test_the_beam_may_be_another_than_the_runs(
+    exported: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    def stops(ranker: Any, schema: Any, path: Path) -> Any:
+        asked.append(ranker.beam)
+        raise BundleError("far enough")
+
+    monkeypatch.setattr(export.bundle, "export_generator", stops)
+    for beam in (None, 7):
+        with pytest.raises(BundleError, match="far enough"):
+            export_run(exported.run, tmp_path / "psad" / "1", beam=beam)
+    assert asked == [3, 7]
+
+
+def test_a_run_without_a_generator_makes_a_bundle_without_one(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    train(dataset.folder, tmp_path / "run", overrides=TINY | {"teacher": "false"})
+    with pytest.raises(BundleError, match="no generator whose beam could be 2"):
+        export_run(tmp_path / "run", tmp_path / "psad" / "1", beam=2)
+    bundle = Bundle.load(export_run(tmp_path / "run", tmp_path / "psad" / "1"))
+    assert (bundle.generator, bundle.manifest.generator) == (None, None)
+    assert Engine(bundle).modes == ("scorer",)
+    assert all("generated" not in entry for entry in bundle.golden())
 
 
 def test_a_second_version_comes_beside_the_first_and_into_service(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.bundle import Bundle, publish, resolve, seal, sha256_of, writing
+from features.bundle import Bundle, GeneratorFacts, publish, resolve, seal, sha256_of, writing
 from features.catalogue import Catalogue
 from features.errors import BundleError
 from features.schema import FeatureSchema
@@ -27,8 +27,14 @@ def fill(folder: Path, schema: FeatureSchema, catalogue: Catalogue, **fields: An
     (folder / "scorer.onnx").write_bytes(b"scorer")
     (folder / "generator.onnx").write_bytes(b"generator")
     (folder / "golden.json").write_text(json.dumps({"requests": [{"request": {}}]}))
-    stated = {"name": "toy", "version": folder.name, "created": "2025-01-01T00:00:00Z"}
-    seal(folder, **{**stated, "fingerprint": schema.fingerprint(), **fields})
+    stated: dict[str, Any] = {
+        "name": "toy",
+        "version": folder.name,
+        "created": "2025-01-01T00:00:00Z",
+    }
+    facts = GeneratorFacts(list_size=10, block_size=3, beam=4)
+    stated |= {"fingerprint": schema.fingerprint(), "generator": facts}
+    seal(folder, **stated | fields)
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +87,18 @@ def test_the_manifest_holds_the_sha256_of_every_file_but_itself(bundle: Path) ->
 
 def test_a_bundle_may_go_without_a_generator(bundle: Path) -> None:
     (bundle / "generator.onnx").unlink()
-    reseal(bundle, files={k: v for k, v in files_of(bundle).items() if k != "generator.onnx"})
+    files = {k: v for k, v in files_of(bundle).items() if k != "generator.onnx"}
+    reseal(bundle, files=files, generator=None)
     assert Bundle.load(bundle).generator is None
+
+
+def test_a_generator_must_say_what_it_was_made_for(bundle: Path) -> None:
+    assert Bundle.load(bundle).manifest.generator == GeneratorFacts(
+        list_size=10, block_size=3, beam=4
+    )
+    reseal(bundle, generator=None)
+    with pytest.raises(BundleError, match=r"does not say what generator\.onnx was made for"):
+        Bundle.load(bundle)
 
 
 @pytest.mark.parametrize("place", range(FILES))
@@ -108,11 +124,8 @@ def test_a_file_that_is_read_must_be_listed(bundle: Path, place: int) -> None:
     files = files_of(bundle)
     name = sorted(files)[place]
     reseal(bundle, files={k: v for k, v in files.items() if k != name})
-    if name == "generator.onnx":
-        assert Bundle.load(bundle).generator is None
-    else:
-        with pytest.raises(BundleError, match=rf"lists no {name}"):
-            Bundle.load(bundle)
+    with pytest.raises(BundleError, match=rf"lists no {name}"):
+        Bundle.load(bundle)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A small bundle made by hand, and the application called in-process, on a loop of its own.
 
-The toy scorer's logit is the sum of a candidate's numeric columns, masked.
+The toy scorer's logit is the sum of a candidate's numeric columns, masked. The toy generator shows
+the three candidates of the least such sums, the least first, with chances 0.75, 0.5 and 0.25.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from features.bundle import publish, seal, writing
+from features.bundle import GeneratorFacts, publish, seal, writing
 from features.catalogue import Catalogue
 from features.derived import Statistics
 from features.encode import Encoder
@@ -74,6 +75,51 @@ def scorer(extra: float = 0.0, without: str = "") -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+FACTS = GeneratorFacts(list_size=3, block_size=1, beam=2)
+
+
+def generator(repeats: bool = False, extra: float = 0.0) -> onnx.ModelProto:
+    """list = the FACTS.list_size least sums, -1 beyond the candidates; worth = 1 + extra."""
+    far = onnx.numpy_helper.from_array(np.array(1e9, np.float32), "far")
+    parts: dict[str, Any] = {
+        "axis": np.array([2], np.int64), "size": np.array([3], np.int64),
+        "none": np.array(-1, np.int64), "zero": np.array(0.0, np.float32),
+        "places": np.arange(3), "ends": np.array([0, 0, 0, 3], np.int64),
+        "odds": np.array([0.75, 0.5, 0.25], np.float32), "one": np.array([1], np.int64),
+        "most": np.array(1.0 + extra, np.float32), "last": np.array([0, 3], np.int64),
+    }  # fmt: skip
+    stored = [onnx.numpy_helper.from_array(value, name) for name, value in parts.items()]
+    inputs = [
+        helper.make_tensor_value_info(spec.name, _TYPES[spec.dtype], list(spec.axes))
+        for spec in SCHEMA.tensors()
+    ]
+    outputs = [
+        helper.make_tensor_value_info("list", TensorProto.INT64, ["batch", 3]),
+        helper.make_tensor_value_info("chances", TensorProto.FLOAT, ["batch", 3]),
+        helper.make_tensor_value_info("worth", TensorProto.FLOAT, ["batch"]),
+    ]
+    node = helper.make_node
+    nodes = [
+        node("ReduceSum", ["candidate_numeric", "axis"], ["sum"], keepdims=0),
+        node("Where", ["candidate_mask", "sum", "far"], ["masked"]),
+        node("Pad", ["masked", "ends", "far"], ["padded"]),  # three more, so that T always exist
+        node("TopK", ["padded", "size"], ["least", "order"], largest=0),
+        node("Cast", ["candidate_mask"], ["there"], to=TensorProto.INT64),
+        node("ReduceSum", ["there", "one"], ["count"], keepdims=1),
+        node("Less", ["places", "count"], ["filled"]),
+        node("Mul" if repeats else "Identity", ["order", "zeros"] if repeats else ["order"], ["l"]),
+        node("Where", ["filled", "l", "none"], ["list"]),
+        node("Where", ["filled", "odds", "zero"], ["chances"]),
+        node("ReduceMax", ["chances", "one"], ["top"], keepdims=0),
+        node("Div", ["top", "top"], ["ones"]),
+        node("Mul", ["ones", "most"], ["worth"]),
+    ]
+    if repeats:
+        stored.append(onnx.numpy_helper.from_array(np.zeros(3, np.int64), "zeros"))
+    graph = helper.make_graph(nodes, "toy", inputs, outputs, [*stored, far])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
 def catalogue() -> Catalogue:
     """Items 100 to 139, whose price is the last digit: 109 ranks before 108."""
     columns: dict[str, list[Any]] = {
@@ -92,17 +138,26 @@ def golden(items: Catalogue) -> list[dict[str, Any]]:
         raw = decoder.decode(json.dumps(request).encode()).raw
         arrays, _ = encoder.encode_request(raw)
         logits = arrays["candidate_numeric"][0].sum(1)
+        least = np.argsort(logits, kind="stable")[:3].tolist()
         entries.append({
             "request": request,
             "arrays": {name: array.tolist() for name, array in arrays.items()},
             "scores": logits.tolist(),
             "order": np.argsort(-logits, kind="stable").tolist(),
+            "generated": {
+                "list": (least + [-1] * 3)[:3],
+                "chances": ([0.75, 0.5, 0.25][: len(least)] + [0.0] * 3)[:3],
+                "worth": 1.0,
+            },
         })  # fmt: skip
     return entries
 
 
 def write_bundle(
-    folder: Path, model: onnx.ModelProto | None = None, entries: list[Any] | None = None
+    folder: Path,
+    model: onnx.ModelProto | None = None,
+    entries: list[Any] | None = None,
+    generates: onnx.ModelProto | None = None,
 ) -> Path:
     """bundles/toy/1 below `folder`, published; returns bundles/toy."""
     items, home = catalogue(), folder / "bundles" / "toy"
@@ -110,10 +165,12 @@ def write_bundle(
         SCHEMA.save(version / "schema.json")
         items.save(version / "catalogue")
         onnx.save(model or scorer(), version / "scorer.onnx")
+        if generates is not None:
+            onnx.save(generates, version / "generator.onnx")
         entries = golden(items) if entries is None else entries
         (version / "golden.json").write_text(json.dumps({"requests": entries}))
         seal(version, name="toy-s", version="1", created="2026-01-01T00:00:00Z",
-             fingerprint=SCHEMA.fingerprint())  # fmt: skip
+             fingerprint=SCHEMA.fingerprint(), generator=generates and FACTS)  # fmt: skip
     publish(home / "1")
     return home
 
@@ -175,6 +232,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("good"))
 
 
+@pytest.fixture(scope="session")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """bundles/toy with a good version that has a generator too."""
+    return write_bundle(tmp_path_factory.mktemp("both"), generates=generator())
+
+
 @pytest.fixture
 def serve(bundle: Path) -> Iterator[Callable[..., Api]]:
     """Make a running application; settings as keywords."""
@@ -198,7 +261,8 @@ def toy() -> Any:
     """The makers of toy bundles, for tests that need a bad one."""
 
     class Toy:
-        schema, write, scorer, golden = SCHEMA, write_bundle, scorer, GOLDEN
+        schema, golden, facts = SCHEMA, GOLDEN, FACTS
 
     Toy.write, Toy.scorer = staticmethod(write_bundle), staticmethod(scorer)
+    Toy.generator = staticmethod(generator)
     return Toy

@@ -85,6 +85,7 @@ def test_generator_mode_without_a_generator_is_refused(api: Any) -> None:
     assert response.status_code == 422
     assert response.json()["error"]["param"] == "mode"
     assert "generator" in response.json()["error"]["message"]
+    assert "leave mode out" in response.json()["error"]["message"]
 
 
 def test_request_id_is_echoed_from_body_or_header_or_made(api: Any) -> None:
@@ -197,6 +198,7 @@ def test_info_says_what_serves_and_holds_no_path(api: Any, bundle: Any) -> None:
     assert info["providers"] == ["CPUExecutionProvider"]
     assert info["schema"]["item"][0] == {"name": "price", "kind": "numeric"}
     assert info["limits"]["candidates"] == 1000
+    assert (info["modes"], info["generator"]) == (["scorer"], None)
     assert str(bundle.parent) not in json.dumps(info)
 
 

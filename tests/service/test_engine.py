@@ -14,7 +14,7 @@ import pytest
 from features.bundle import resolve
 from features.encode import RawItems, Request
 from service import engine as module
-from service.engine import Engine, best_first, kendall_tau, refuse_two_runtimes, sigmoid
+from service.engine import Engine, best_first, completed, kendall_tau, refuse_two_runtimes, sigmoid
 from service.errors import StartRefused
 
 
@@ -41,14 +41,24 @@ def test_padding_and_history_length_change_no_score(bundle: Any) -> None:
     long = RawItems([str(number) for number in range(100, 120)])
     alone = engine.rerank(Request({}, RawItems([]), items))
     with_history = engine.rerank(Request({}, long, items))
-    np.testing.assert_array_equal(alone.logits, with_history.logits)
+    np.testing.assert_array_equal(alone.chances, with_history.chances)
     assert with_history.counts.history_cut == 17
 
 
-def test_the_session_runs_on_one_thread_and_does_not_spin(bundle: Any) -> None:
-    options = Engine(resolve(bundle))._session.get_session_options()
-    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+def test_sessions_run_on_one_thread_and_do_not_spin(both: Any) -> None:
+    engine = Engine(resolve(both))
+    for session in (engine._session, engine._generator):
+        options = session.get_session_options()
+        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_a_generated_list_is_followed_by_what_it_leaves_out() -> None:
+    assert completed(np.array([3, 1]), 5).tolist() == [3, 1, 0, 2, 4]
+    assert completed(np.array([1, 0]), 2).tolist() == [1, 0]
+    for wrong in ([1, 1], [0, -1], [5]):
+        with pytest.raises((ValueError, IndexError)):
+            completed(np.array(wrong), 5)
 
 
 @pytest.mark.skipif(
@@ -72,7 +82,7 @@ def test_a_provider_lost_at_session_creation_stops_the_start(
     monkeypatch.setitem(module._PROVIDERS, "cuda", ["CUDAExecutionProvider"])
 
     class WithoutDriver(onnxruntime.InferenceSession):
-        def __init__(self, path: str, options: Any, providers: Any) -> None:
+        def __init__(self, path: str, options: Any, providers: Any, **_: Any) -> None:
             super().__init__(path, options, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", WithoutDriver)

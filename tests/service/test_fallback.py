@@ -52,7 +52,7 @@ def provoke(serve: Any, reason: str, **settings: Any) -> Any:
     if reason == "nonfinite":
         api.engine.logits = lambda _, count: np.full(count, np.nan)
     if reason == "deadline":
-        api.service.worker.average = 5.0
+        api.service.worker.averages["scorer"] = 5.0
     if reason == "overload":
         api.service.worker._limit = 0
     return api
@@ -183,7 +183,7 @@ def test_where_overload_is_an_error_the_body_is_not_even_decoded(serve: Any) -> 
 
 def test_scoring_comes_back_after_a_slow_spell(serve: Any) -> None:
     api = serve(deadline_ms=100).loaded()
-    api.service.worker.average = 1.0
+    api.service.worker.averages["scorer"] = 1.0
     assert api.post(BODY).json()["fallback"] == "deadline"
     end = time.monotonic() + 10
     while api.post(BODY).json()["fallback"] and time.monotonic() < end:
@@ -199,7 +199,7 @@ def test_the_age_of_a_request_counts_the_lateness_of_the_loop(serve: Any) -> Non
 
 def test_a_fault_after_scoring_falls_back_too(serve: Any) -> None:
     api = serve().loaded()
-    api.engine.rerank = lambda _: "not what it should be"
+    api.engine.rerank = lambda *_: "not what it should be"
     assert_falls_back(api.post(BODY), "model_error")
 
 

@@ -25,7 +25,10 @@ def test_every_metric_is_scraped_from_the_start(api: Any) -> None:
         'requests_total{status="504"}', 'fallback_total{reason="no_model"}',
         'shed_total{reason="queue"}', 'unknown_features_total{feature="price"}',
         'unknown_features_total{feature="other"}', 'model_info{name="toy-s",version="1"} 1.0',
-        'stage_duration_seconds_count{stage="queue"}', 'model_reload_total{result="success"} 1.0',
+        'stage_duration_seconds_count{mode="generator",stage="queue"}',
+        'request_duration_seconds_count{mode="scorer"} 0.0',
+        'request_duration_seconds_count{mode="generator"} 0.0',
+        'model_reload_total{result="success"} 1.0',
     ):  # fmt: skip
         assert f"\nrerank_{sample}" in text, sample
 
@@ -34,9 +37,11 @@ def test_a_request_is_counted_once_everywhere(serve: Any) -> None:
     api = serve().loaded()
     api.post({"candidates": ["100", "105", "103"], "history": ["101", "102"]})
     assert api.metric("requests_total", status="200") == 1
-    assert api.metric("request_duration_seconds_count") == 1
+    assert api.metric("request_duration_seconds_count", mode="scorer") == 1
+    assert api.metric("request_duration_seconds_count", mode="generator") == 0
     for stage in ("decode", "queue", "encode", "score", "order"):
-        assert api.metric("stage_duration_seconds_count", stage=stage) == 1
+        assert api.metric("stage_duration_seconds_count", stage=stage, mode="scorer") == 1
+        assert api.metric("stage_duration_seconds_count", stage=stage, mode="generator") == 0
     assert api.metric("candidates_sum") == 3
     assert api.metric("history_length_sum") == 2
     assert api.metric("score_count") == 3

@@ -83,6 +83,23 @@ def test_a_process_starts_serves_and_stops_on_sigterm(start: Start, command: str
     assert [one["event"] for one in events] == ["starting", "model_loaded", "stopped"]
 
 
+def test_a_process_serves_both_modes_of_one_bundle(start: Start, both: Path) -> None:
+    _, url = start("service", RERANK_BUNDLE=str(both))
+    body = {"candidates": ["100", "109", "105", "107"], "top_k": 4}
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        until_ready(client)
+        found = {
+            mode: client.post("/rerank", json={**body, "mode": mode}).json()["results"]
+            for mode in ("scorer", "generator")
+        }
+        text = client.get("/metrics").text
+    assert [one["id"] for one in found["scorer"]] == ["109", "107", "105", "100"]
+    assert [one["id"] for one in found["generator"]] == ["100", "105", "107", "109"]
+    assert found["generator"][3]["score"] is None
+    for mode in found:
+        assert f'rerank_request_duration_seconds_count{{mode="{mode}"}} 1.0' in text
+
+
 def test_clients_with_one_connection_each_wait_no_longer_than_they_said(start: Start) -> None:
     process, url = start("service")
     waits: list[float] = []

@@ -42,7 +42,7 @@ def test_a_fault_reaches_the_caller_and_the_thread_goes_on(worker: Worker) -> No
 
 
 def test_what_cannot_make_it_is_never_begun(worker: Worker) -> None:
-    worker.average, worker._probe_at = 1.0, perf_counter() + 60
+    worker.averages[""], worker._probe_at[""] = 1.0, perf_counter() + 60
     begun = []
     with pytest.raises(Shed, match="deadline"):
         run(worker, lambda: begun.append(1), 0.5)
@@ -55,7 +55,7 @@ def test_a_deadline_that_passed_on_the_way_is_not_begun(worker: Worker) -> None:
     with pytest.raises(Shed, match="deadline"):
         run(worker, lambda: begun.append(1), -0.001)
     time.sleep(0.02)
-    assert not begun or worker.average  # at most the trial run
+    assert not begun or worker.averages[""]  # at most the trial run
 
 
 def test_an_abandoned_job_is_skipped(worker: Worker) -> None:
@@ -76,20 +76,42 @@ def test_an_abandoned_job_is_skipped(worker: Worker) -> None:
 
 
 def test_the_average_follows_a_trend_but_not_a_hiccup(worker: Worker) -> None:
-    worker.learn(0.001)
-    assert worker.average == 0.001
-    worker.learn(10.0)
-    assert worker.average < 0.003
+    worker.learn("", 0.001)
+    assert worker.averages[""] == 0.001
+    worker.learn("", 10.0)
+    assert worker.averages[""] < 0.003
     for _ in range(60):
-        worker.learn(0.02)
-    assert worker.average == pytest.approx(0.02, rel=0.01)
+        worker.learn("", 0.02)
+    assert worker.averages[""] == pytest.approx(0.02, rel=0.01)
+
+
+def test_each_kind_of_job_has_its_own_average(worker: Worker) -> None:
+    worker.learn("generator", 1.0)
+    worker.learn("scorer", 0.001)
+    worker._probe_at["generator"] = perf_counter() + 60
+    work, begun = (lambda: begun.append(1)), []
+    for _ in range(2):
+        with pytest.raises(Shed, match="deadline"):
+            asyncio.run(worker.run(work, perf_counter() + 0.5, "generator"))
+        asyncio.run(worker.run(work, perf_counter() + 0.5, "scorer"))
+    assert len(begun) == 2
+    assert worker.averages["generator"] == 1.0
+
+
+def test_what_waits_and_runs_is_expected_to_take_its_own_time(worker: Worker) -> None:
+    worker.averages |= {"scorer": 0.001, "generator": 0.01}
+    worker._waiting.update({"scorer": 3, "generator": 2})
+    assert worker._expected(5.0, "scorer") == pytest.approx(0.024)
+    worker._busy_since, worker._busy_with = 5.0, "generator"
+    assert worker._expected(5.004, "generator") == pytest.approx(0.023 + 0.006 + 0.01)
+    worker._waiting.clear()
 
 
 def test_a_job_that_overruns_is_expected_to_go_on(worker: Worker) -> None:
-    worker.average = 0.01
+    worker.averages[""] = 0.01
     worker._busy_since = 100.0
-    assert worker._expected(100.004) == pytest.approx(0.016)
-    assert worker._expected(103.0) == pytest.approx(3.01)
+    assert worker._expected(100.004, "") == pytest.approx(0.016)
+    assert worker._expected(103.0, "") == pytest.approx(3.01)
 
 
 def test_a_loop_that_closed_meanwhile_does_not_kill_the_thread(worker: Worker) -> None:
@@ -105,7 +127,7 @@ def test_what_has_not_begun_by_its_deadline_is_given_up_at_once(worker: Worker) 
     async def behind_a_slow_one() -> float:
         first = asyncio.create_task(worker.run(lambda: time.sleep(1.5), perf_counter() + 4))
         await asyncio.sleep(0.02)
-        worker.average = 0.0
+        worker.averages[""] = 0.0
         begun = perf_counter()
         with pytest.raises(Shed, match="deadline"):
             await worker.run(lambda: None, perf_counter() + 0.1)

@@ -87,8 +87,9 @@ def test_the_last_layer_for_candidates_alone_is_the_last_layer_for_all(
         x, mask, _, last = entered[0]
         count, places = batch.labels.shape[1], x.shape[1]
         assert last == count
-        entries = made.positions(torch.arange(places - count), torch.arange(count))
-        bias = made._bias(layers - 1, found.profile, entries)
+        bias = made._bias(
+            layers - 1, found.profile, torch.arange(places - count), torch.arange(count)
+        )
         whole = made.norm(made.blocks[-1](x, mask, bias))
     torch.testing.assert_close(found.candidates, whole[:, -count:], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.states[:, -count:], found.candidates)

@@ -30,7 +30,7 @@ def test_a_score_is_a_perceptron_of_the_encoding_plus_a_linear_map_of_the_number
 def test_the_linear_path_starts_level() -> None:
     numbers = torch.randn(2, 5, 3)
     found = WidePath(3)(numbers)
-    assert torch.equal(found, found[:1, :1].expand(2, 5))
+    assert torch.equal(found, found[:1, :1].expand(2, 5, 1))
 
 
 @pytest.mark.parametrize("path", [WidePath(0), WidePath(3)])

@@ -87,7 +87,7 @@ def test_personal_position_is_the_perceptron_of_profile_and_entry_side_by_side(s
         both = np.stack([np.append(p[user], entry) for entry in entries])  # P_u ⊕ P_ij
         hidden = gelu(both @ first.T + w["from_profile.bias"])
         change = np.tanh(hidden @ w["output.weight"].T + w["output.bias"])[:, 0]  # Eq. (13)
-        np.testing.assert_allclose(found[user].detach().numpy(), entries + change, atol=1e-5)
+        np.testing.assert_allclose(found[:, user].detach().numpy(), entries + change, atol=1e-5)
     found.sum().backward()
     assert table.grad.any()
     assert (profile.grad is None) == stop
@@ -96,7 +96,7 @@ def test_personal_position_is_the_perceptron_of_profile_and_entry_side_by_side(s
 def test_positions_start_out_alike_for_everyone() -> None:
     table, profile = torch.randn(5), torch.randn(2, PROFILE)
     torch.testing.assert_close(
-        PersonalPosition(config())(table, profile), table.expand(2, -1), atol=0, rtol=0
+        PersonalPosition(config())(table, profile), table.unsqueeze(1).expand(-1, 2), atol=0, rtol=0
     )
 
 
