@@ -86,7 +86,9 @@ def test_the_warm_up_times_each_mode(api: Any) -> None:
 
 
 def test_a_deadline_is_judged_by_the_time_of_the_mode(api: Any) -> None:
-    api.service.worker.averages |= {"generator": 5.0, "scorer": 0.001}
+    worker = api.service.worker
+    worker.averages |= {"generator": 5.0, "scorer": 0.001}
+    worker._probe_at["generator"] = float("inf")  # a probe under way would keep the scorer waiting
     response = api.post(BODY)
     assert response.json()["fallback"] == response.headers["x-rerank-fallback"] == "deadline"
     assert answer(response) == [(item, None) for item in BODY["candidates"][:4]]
