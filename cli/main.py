@@ -183,6 +183,14 @@ def evaluate(
         ),
     ] = None,
     latency: Annotated[bool, typer.Option("--latency", help="Measure latency too.")] = False,
+    beam: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1,2,4,8",
+            help="Widths of a generator's beam search, a row for each.",
+            show_default="the run's own",
+        ),
+    ] = None,
 ) -> None:
     """Judge runs beside the reference orders.
 
@@ -193,12 +201,14 @@ def evaluate(
     Examples:
       psad evaluate runs/first
       psad evaluate runs/psad-0 runs/psad-1 runs/prm-0 runs/prm-1 --base prm
-      psad evaluate runs/first --mode generator --latency
+      psad evaluate runs/first --mode generator --beam 1,2,4,8 --latency
     """
     from model.report import evaluate_runs
 
     chosen = mode.value if mode else None
-    evaluate_runs(runs, split.value, mode=chosen, base=base, with_latency=latency)
+    evaluate_runs(
+        runs, split.value, mode=chosen, base=base, with_latency=latency, beams=widths(beam)
+    )
 
 
 @app.command()
@@ -306,6 +316,17 @@ def reproduce(
         what, data or (), seeds=seeds, jobs=jobs, runs=runs, results=results or RESULTS,
         only=only or (), quick=quick,
     )  # fmt: skip
+
+
+def widths(text: str | None) -> tuple[int, ...]:
+    """`"1,2,4"` as numbers; refuses anything but different whole numbers of at least 1."""
+    words = [] if text is None else text.split(",")
+    if not all(word.strip().isdecimal() and int(word) for word in words):
+        raise typer.BadParameter(f"--beam {text}: give whole numbers of at least 1, as in 1,2,4,8")
+    found = tuple(int(word) for word in words)
+    if len(set(found)) < len(found):
+        raise typer.BadParameter(f"--beam {text}: a width is given twice")
+    return found
 
 
 def key_values(overrides: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +74,7 @@ def evaluate_runs(
     subject: str | None = None,
     metric: str | None = None,
     with_latency: bool = False,
+    beams: Sequence[int] = (),
     tuning: Mapping[str, str] | None = None,
     console: Console | None = None,
 ) -> Report:
@@ -82,6 +83,7 @@ def evaluate_runs(
     `mode` None takes every way a model can rank; one without a generator is judged by its scores.
     `base` names the row that all are compared with, `subject` one to be compared with all;
     `metric` is what they are compared by: the true value where it is known, else NDCG@10;
+    `beams` gives a generator a row for each width of its search, instead of its own;
     `tuning` says, by model, what finding its settings cost.
     Raises EvaluationError for runs of different datasets.
     """
@@ -90,8 +92,8 @@ def evaluate_runs(
     rows = [Row(name, (found,)) for name, found in evaluate_references(dataset, split).items()]
     groups = _by_seed(loaded)
     for group, suffix in zip(groups, _suffixes(groups), strict=True):
-        for one in _modes(group[0].ranker, mode):
-            row = _row(group, dataset, split, one, suffix)
+        for one, width in _ways(group[0].ranker, mode, beams):
+            row = _row(group, dataset, split, one, suffix, width)
             if with_latency:
                 row = replace(row, latency=latency(group[0].ranker, dataset, split, mode=one))
             rows.append(replace(row, tuning=(tuning or {}).get(group[0].config.model, "")))
@@ -227,15 +229,35 @@ def _modes(ranker: Ranker, mode: Mode | None) -> Sequence[Mode]:
     return [mode] if mode in able else able
 
 
-def _row(group: Sequence[_Run], dataset: Dataset, split: str, mode: Mode, suffix: str) -> Row:
+def _ways(
+    ranker: Ranker, mode: Mode | None, beams: Sequence[int]
+) -> Iterator[tuple[Mode, int | None]]:
+    """Every mode to judge in, and the width of its search where one was asked for."""
+    for one in _modes(ranker, mode):
+        searches = one == "generator" and hasattr(ranker, "beam")
+        yield from ((one, width) for width in beams) if beams and searches else [(one, None)]
+
+
+def _row(
+    group: Sequence[_Run],
+    dataset: Dataset,
+    split: str,
+    mode: Mode,
+    suffix: str,
+    width: int | None = None,
+) -> Row:
     """Evaluate every seed of a group, and keep each result in its run's folder."""
-    evaluations = []
+    evaluations, beam = [], "" if width is None else f"-beam-{width}"
     for run in group:
+        if width is not None:
+            run.ranker.beam = width  # type: ignore[attr-defined]
         evaluations.append(evaluate(run.ranker, dataset, split, mode=mode))
-        evaluations[-1].save(run.folder / f"{split}-{mode}.npz")
+        evaluations[-1].save(run.folder / f"{split}-{mode}{beam}.npz")
     config = group[0].config
     return Row(
-        row_name(config.model, config.settings, mode) + suffix,
+        row_name(config.model, config.settings, mode)
+        + ("" if width is None else f", beam {width}")
+        + suffix,
         tuple(evaluations),
         parameters=_size(group[0].ranker),
         train_seconds=tuple(run.metrics["training"]["seconds"] for run in group),

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from cli.errors import EXTRAS, USER_ERROR
-from cli.main import app, key_values
+from cli.main import app, key_values, widths
 from features.errors import DataError
 
 runner = CliRunner()
@@ -85,7 +85,7 @@ def test_evaluate_hands_on_all_runs(stand_in: Any) -> None:
     assert runner.invoke(app, words).exit_code == 0
     ((args, kwargs),) = calls
     assert args == ([Path("a"), Path("b")], "test")
-    assert kwargs == {"mode": "generator", "base": "prm", "with_latency": True}
+    assert kwargs == {"mode": "generator", "base": "prm", "with_latency": True, "beams": ()}
 
 
 @pytest.fixture
@@ -195,3 +195,11 @@ def test_key_values_keep_what_follows_the_first_equals_sign() -> None:
 def test_key_values_refuse_what_is_no_pair(words: list[str]) -> None:
     with pytest.raises(typer.BadParameter):
         key_values(words)
+
+
+def test_widths_are_different_whole_numbers_of_at_least_1() -> None:
+    assert widths(None) == ()
+    assert widths("1,2, 8") == (1, 2, 8)
+    for wrong in ("", "0", "1,,2", "-1", "x", "1.5", "2,2"):
+        with pytest.raises(typer.BadParameter, match="--beam"):
+            widths(wrong)

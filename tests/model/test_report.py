@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from data.dataset import Dataset
 from data.prepare import prepare
-from model.evaluate import Evaluation, EvaluationError
+from model.evaluate import Evaluation, EvaluationError, evaluate
 from model.latency import latency
 from model.references import NAMES
 from model.report import evaluate_runs
@@ -57,6 +58,25 @@ def test_settings_that_vary_tell_rows_of_one_model_apart(runs: dict[str, Path]) 
         "lambdamart (leaves=15)",
         "lambdamart (leaves=3)",
     ]
+
+
+def test_a_generator_has_a_row_for_each_width_of_its_search(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    small = {"width": "16", "embedding_width": "4", "profile_width": "4", "epochs": "1"}
+    train(dataset.folder, tmp_path / "psad", overrides=small)
+    report = evaluate_runs(
+        [tmp_path / "psad"], "test", base="click_rate", beams=(1, 3), console=silent()
+    )
+    assert [row.name for row in report.rows[len(NAMES) :]] == [
+        "psad-s", "psad-s/generator, beam 1", "psad-s/generator, beam 3",
+    ]  # fmt: skip
+    ranker, _ = load_run(tmp_path / "psad")
+    ranker.beam = 3
+    by_hand = evaluate(ranker, dataset, "test", mode="generator")
+    assert np.array_equal(report.rows[-1].evaluations[0].order, by_hand.order)
+    kept = Evaluation.load(tmp_path / "psad" / "test-generator-beam-3.npz")
+    assert np.array_equal(kept.order, by_hand.order)
 
 
 def test_the_header_says_what_it_was_made_on(runs: dict[str, Path], dataset: Dataset) -> None:
