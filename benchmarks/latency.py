@@ -64,7 +64,7 @@ class Upto(Network):
                 kept.append(memory.pairs.influence)
             return torch.stack([one.flatten(1).sum(1) for one in kept]).sum(0)
         refine = ranker.config.refine if self.part == "refinement" else 0
-        found = generate(ranker.teacher, None, memory, ranker.beam, refine)
+        found = generate(ranker.teacher, memory, None, ranker.beam, refine)
         return found.chosen.sum(1) + found.chances.sum(1)
 
 

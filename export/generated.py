@@ -22,7 +22,6 @@ from export.onnx import GENERATED, Generator, random_arrays
 from export.parity import TIE, TOLERANCE, ParityError, cases, matching_session, tensors
 from features.encode import Arrays
 from features.schema import FeatureSchema
-from model.psad.search import worth_of
 
 if TYPE_CHECKING:
     from data.dataset import Dataset
@@ -94,10 +93,8 @@ def _same_worth(generator: Generator, arrays: Arrays, lists: Any, parity: ListPa
     """Counts a tie; raises ParityError where torch finds the two lists worth different amounts."""
     named = dict(zip(generator.names, tensors(generator, arrays), strict=True))
     with torch.inference_mode():
-        ranker = generator.ranker
-        memory = ranker.teacher.remember(ranker.encoder(named))
         both = torch.from_numpy(np.stack(lists)).unsqueeze(0)  # (1, 2, T)
-        worth = worth_of(ranker.teacher, ranker.evaluator, memory, both)[0]
+        worth = generator.ranker.worth(named, both)[0]
     gap = float(abs(worth[0] - worth[1]))
     if not gap < TIE * max(1.0, float(abs(worth[0]))):
         raise ParityError(

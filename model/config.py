@@ -34,7 +34,10 @@ class Training(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(default=15, ge=1)  # at most; the learning rate falls over all of them
-    patience: int = Field(default=6, ge=1)  # epochs without a better validation NDCG@10
+    # the epoch that is kept is the best on valid by NDCG@10, or by the loss: where clicks depend on
+    # what stands above, the list they were given to is not the one that a good generator makes
+    select: Literal["ndcg", "loss"] = "ndcg"
+    patience: int = Field(default=6, ge=1)  # epochs without a better one
     batch_size: int = Field(default=128, ge=1)  # lists
     learning_rate: float = Field(default=1e-3, gt=0)  # at its peak, after the warm-up
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of all steps

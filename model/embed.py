@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from features.schema import PADDING, UNKNOWN, Feature, FeatureSchema, Side
+from features.schema import PADDING, SIDES, UNKNOWN, Feature, FeatureSchema, Kind, Side
 
 Tensors = Mapping[str, Tensor]
+
+MANY = 200  # values of a feature that tells items apart, rather than kinds of items
 
 
 class Table(nn.Module):
@@ -87,38 +89,59 @@ class Table(nn.Module):
 class FeatureEmbedding(nn.Module):
     """Users, history items and candidates as vectors, before any projection."""
 
-    def __init__(self, schema: FeatureSchema, width: int = 16, unknown_rate: float = 0.0) -> None:
-        """`unknown_rate`: share of values replaced by unknown, or of numbers by missing."""
+    def __init__(
+        self,
+        schema: FeatureSchema,
+        width: int = 16,
+        unknown_rate: float = 0.0,
+        id_rate: float | None = None,
+    ) -> None:
+        """`unknown_rate`: share of values replaced by unknown, or of numbers by missing.
+
+        `id_rate` is that of features with more than MANY values; where it is 1, these are not read.
+        """
         super().__init__()
         self.unknown_rate = unknown_rate
+        kinds: tuple[Kind, Kind] = ("categorical", "bag")
+        self.unread: set[str] = set()  # arrays with columns that are never read
+        for side in SIDES:
+            for kind in kinds:
+                rates = _rates(schema.of(side, kind), unknown_rate, id_rate)  # (columns,)
+                self.register_buffer(f"{side}_{kind}_rate", rates, persistent=False)
+                if (rates == 1).any():
+                    self.unread.add(f"{side}_{kind}")
         items = schema.item + schema.context
-        ordered = tuple(f for kind in ("categorical", "bag") for f in items if f.kind == kind)
+        ordered = tuple(f for kind in kinds for f in items if f.kind == kind)
         self.items, self.users = Table(ordered, width), Table(schema.user, width)
-        self.numbers = {
-            side: _number_blocks(schema, side) for side in ("user", "history", "candidate")
+        self.numbers = {side: _number_blocks(schema, side) for side in SIDES}
+        # of what is not a number, which comes first
+        self.kind_widths: dict[Side, int] = {
+            side: width * sum(len(schema.of(side, kind)) for kind in kinds) for side in SIDES
         }
         self.widths: dict[Side, int] = {
-            side: width * (len(schema.of(side, "categorical")) + len(schema.of(side, "bag")))
-            + schema.width(side, "numeric")
-            for side in ("user", "history", "candidate")
-        }  # fmt: skip
+            side: self.kind_widths[side] + schema.width(side, "numeric") for side in SIDES
+        }
 
     def forward(self, tensors: Tensors, side: Side) -> Tensor:
         """(B, n, width) of items, or (B, width) of users; a side without features has width 0."""
         table = self.users if side == "user" else self.items
         parts = []
         if (index := tensors.get(f"{side}_categorical")) is not None:
-            parts.append(table.categorical(self._hide(index)))
+            parts.append(table.categorical(self._hide(index, f"{side}_categorical")))
         if (index := tensors.get(f"{side}_bag")) is not None:
-            parts.append(table.bag(self._hide(index)))
+            parts.append(table.bag(self._hide(index, f"{side}_bag")))
         if (numbers := tensors.get(f"{side}_numeric")) is not None:
             parts.append(self._hide_numbers(numbers, side))
         return torch.cat(parts, -1)
 
-    def _hide(self, index: Tensor) -> Tensor:
-        if not self.training or self.unknown_rate == 0:
+    def _hide(self, index: Tensor, name: str) -> Tensor:
+        rates = getattr(self, f"{name}_rate")
+        if self.training:
+            hidden = torch.rand(index.shape, device=index.device) < rates
+        elif name in self.unread:
+            hidden = rates == 1
+        else:
             return index
-        hidden = torch.rand(index.shape, device=index.device) < self.unknown_rate
         return torch.where(hidden & (index != PADDING), UNKNOWN, index)
 
     def _hide_numbers(self, numbers: Tensor, side: Side) -> Tensor:
@@ -132,6 +155,16 @@ class FeatureEmbedding(nn.Module):
             parts += [values.masked_fill(hidden, 0.0), flags.masked_fill(hidden, 1.0)]
             start += 2 * count
         return torch.cat([*parts, numbers[..., start:]], -1)
+
+
+def _rates(features: tuple[Feature, ...], rate: float, id_rate: float | None) -> Tensor:
+    """(columns,) how often a value of each column is hidden in training."""
+    each = [
+        rate if id_rate is None or len(feature.vocabulary) <= MANY else id_rate
+        for feature in features
+        for _ in range(feature.width)
+    ]
+    return torch.tensor(each)
 
 
 def _number_blocks(schema: FeatureSchema, side: str) -> list[int]:

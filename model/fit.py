@@ -1,9 +1,9 @@
 """The training loop of every neural model.
 
 AdamW with warm-up and cosine decay, moving average of weights, early stopping on the validation
-NDCG@10 of the averaged weights, a checkpoint an epoch. Devices, mixed precision and distributed
-training are accelerate's. Everything random is drawn from (seed, epoch), so that a run resumed
-from a checkpoint becomes the run that was interrupted.
+NDCG@10 (or loss) of the averaged weights, a checkpoint an epoch. Devices, mixed precision and
+distributed training are accelerate's. Everything random is drawn from (seed, epoch), so that a run
+resumed from a checkpoint becomes the run that was interrupted.
 """
 
 from __future__ import annotations
@@ -215,9 +215,22 @@ class _Loop:
         }
         record = {name: round(value, 6) for name, value in record.items()}
         record["valid"] = record[f"ndcg_{modes[0]}"]
+        if self.training.select == "loss":
+            record["loss_valid"] = round(self._validation_loss(), 6)
+            record["valid"] = -record["loss_valid"]
         some = load_batch(self.dataset, self.dataset.splits["valid"][:OBSERVED_LISTS])
         observed = judged.observe(some.to(self.accelerator.device))
         return record | {name: round(value, 6) for name, value in observed.items()}
+
+    @torch.no_grad()
+    def _validation_loss(self) -> float:
+        """Mean over the validation lists; no two epochs see others."""
+        lists, total = self.dataset.splits["valid"], 0.0
+        for start in range(0, len(lists), self.training.batch_size):
+            some = lists[start : start + self.training.batch_size]
+            batch = load_batch(self.dataset, some).to(self.accelerator.device)
+            total += float(self.judged.validation_loss(batch)) * len(some)
+        return total / max(len(lists), 1)
 
     def _keep(self, record: dict[str, Any]) -> None:
         """Remember the best weights, write the record, then the checkpoint that includes both."""

@@ -100,6 +100,10 @@ class NeuralRanker(nn.Module, Ranker):
         """Named terms, each a scalar; training minimises their sum."""
         raise NotImplementedError
 
+    def validation_loss(self, batch: Batch) -> Tensor:
+        """What epochs are compared by where they are by loss; a scalar."""
+        return torch.stack(list(self.loss(batch).values())).sum()
+
     def on_progress(self, done: float) -> None:
         """Told the share of training that is done, 0..1, before each step; for schedules."""
 

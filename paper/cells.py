@@ -10,14 +10,15 @@ import hashlib
 import json
 import os
 import shlex
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.dataset import Dataset
+from model.config import MODEL, PRESET, preset_values, read_config, resolve
 from model.config import Asked as Configured
-from model.config import resolve
 from paper.study import CONFIGS, Asked, Study
 
 TEACHER = "offline_from"  # a configuration file's `runs/NAME` stands for a run of NAME.toml
@@ -71,15 +72,30 @@ def plan(asked: Asked, study: Study) -> list[Cell]:
             for name in variants:
                 run = _run(folder, data, name, seed, asked)
                 path = place / f"{name}-{seed}.json"
-                cells.append(Cell(study, name, run, settings_of(name, asked), path))
+                settings = settings_of(name, asked, data.schema.name)
+                cells.append(Cell(study, name, run, settings, path))
     return cells
 
 
-def settings_of(variant: str, asked: Asked) -> str:
-    """Fingerprint of a variant's settings as they are now, without seed and data."""
-    configured = _configured(variant, asked.settings)
+def settings_of(variant: str, asked: Asked, data: str) -> str:
+    """Fingerprint of a variant as it now is on data of that name, whatever the seed."""
+    configured = _configured(variant, _before(variant, asked, data))
     taught = configured.settings.model_dump().get(TEACHER)
-    return _digest(_values(configured, settings_of(Path(taught).name, asked) if taught else None))
+    theirs = settings_of(Path(taught).name, asked, data) if taught else None
+    return _digest(_values(configured, theirs))
+
+
+def data_settings(variant: str, data: str) -> dict[str, str]:
+    """What DATA.toml has for a variant or its model, and the variant's own file leaves open."""
+    path = CONFIGS / "data" / f"{data}.toml"
+    if not path.exists():
+        return {}
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    found = read_config(CONFIGS / f"{variant}.toml")
+    model, preset = found.model or MODEL, found.preset or PRESET
+    said = {*found.settings, *preset_values(model, preset)}
+    values = tables.get(model, {}) | tables.get(variant, {})
+    return {key: _text(value) for key, value in values.items() if key not in said}
 
 
 def shown(path: Path) -> str:
@@ -95,7 +111,7 @@ def data_of(data: Dataset) -> dict[str, Any]:
 
 
 def _run(folder: Path, data: Dataset, variant: str, seed: int, asked: Asked) -> Run:
-    settings = _known(variant, asked.settings)
+    settings = _before(variant, asked, data.schema.name)
     configured = _configured(variant, settings)
     teacher = None
     if taught := configured.settings.model_dump().get(TEACHER):
@@ -106,6 +122,15 @@ def _run(folder: Path, data: Dataset, variant: str, seed: int, asked: Asked) -> 
     place = f"{configured.model}-{seed}-{fingerprint[:10]}"
     return Run(folder, data_of(data), asked.runs / data.schema.name / place, variant, seed,
                settings, fingerprint, teacher)  # fmt: skip
+
+
+def _before(variant: str, asked: Asked, data: str) -> dict[str, str]:
+    """What goes before the variant's file: the data set's settings, then those asked for."""
+    return data_settings(variant, data) | _known(variant, asked.settings)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _configured(variant: str, settings: Mapping[str, str]) -> Configured:

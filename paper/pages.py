@@ -12,7 +12,7 @@ from typing import Any
 
 from model.compare import Comparison, compare, correct
 from model.table import METRIC, TITLES, Table, comparison_table, markdown
-from paper.records import Group, Record, Results, read_results
+from paper.records import Group, Record, Results, SettingsOf, read_results
 from paper.study import Asked, Study
 
 COLUMNS = ("map@5", "map@10", "ndcg@5", "ndcg@10")
@@ -24,7 +24,7 @@ Draw = Callable[[Results, Path], Sequence[Path]]
 def write_page(
     asked: Asked,
     study: Study,
-    settings: Mapping[str, str],
+    settings: SettingsOf,
     *,
     draw: Draw | None = None,
     more: Callable[[Results], Sequence[Table]] | None = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -136,6 +136,9 @@ class Group:
         return float(np.mean([one.content["training"].get(key, 0) for one in self.records]))
 
 
+SettingsOf = Callable[[str, str], str]  # of a variant and the name of a data set
+
+
 @dataclass(frozen=True)
 class Results:
     """All that is there of a study, by data set and variant, in the study's order."""
@@ -150,8 +153,8 @@ class Results:
         return [one for found in self.groups.values() for g in found.values() for one in g.records]
 
 
-def read_results(asked: Asked, study: Study, settings: Mapping[str, str]) -> Results:
-    """Read a study's folder; `settings` are the variants' fingerprints as they are now.
+def read_results(asked: Asked, study: Study, settings: SettingsOf) -> Results:
+    """Read a study's folder; `settings` gives the fingerprint of a variant on data as it is now.
 
     Of a data set in two versions the newer counts.
     """
@@ -163,7 +166,8 @@ def read_results(asked: Asked, study: Study, settings: Mapping[str, str]) -> Res
         for one in found:
             variant = one.content["variant"]
             same_data = newest is not None and one.content["data"] == newest.content["data"]
-            if settings.get(variant) != one.content["settings"] or not same_data:
+            now = settings(variant, folder.name) if variant in study.variants else None
+            if now != one.content["settings"] or not same_data:
                 left_out.append(f"{folder.name}/{one.path.stem}")
         kept = [one for one in found if f"{folder.name}/{one.path.stem}" not in left_out]
         if kept:

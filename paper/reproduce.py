@@ -64,8 +64,9 @@ def run_cells(
     Raises StudyError after the page is written where a training failed.
     """
     failures = make_cells(asked, study)
-    settings = {name: settings_of(name, asked) for name in study.variants}
-    written = write_page(asked, study, settings, draw=draw, more=more)
+    written = write_page(
+        asked, study, lambda name, data: settings_of(name, asked, data), draw=draw, more=more
+    )
     say(failures)
     if not written:
         raise StudyError(f"{study.name} has no results yet; name a dataset by --data.")

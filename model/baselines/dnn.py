@@ -30,6 +30,7 @@ class Config(BaseModel):
     hidden: tuple[int, ...] = (200, 80)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     unknown_rate: float = Field(default=0.5, ge=0, lt=1)  # values hidden in training
+    id_rate: float | None = Field(default=None, ge=0, le=1)  # the same of ids; 1: never read
 
 
 class Ranker(NeuralRanker):
@@ -38,7 +39,9 @@ class Ranker(NeuralRanker):
     def __init__(self, schema: FeatureSchema, config: Config) -> None:
         super().__init__(schema)
         self.config = config
-        self.inputs = PersonalisedCandidates(schema, config.embedding_width, config.unknown_rate)
+        self.inputs = PersonalisedCandidates(
+            schema, config.embedding_width, config.unknown_rate, config.id_rate
+        )
         self.layers = perceptron(self.inputs.width, config.hidden, config.dropout)
 
     def forward(self, tensors: Tensors) -> Tensor:
@@ -55,9 +58,15 @@ class Ranker(NeuralRanker):
 class PersonalisedCandidates(nn.Module):
     """Every candidate beside what is known of the user; the input of each pointwise baseline."""
 
-    def __init__(self, schema: FeatureSchema, embedding: int, unknown_rate: float) -> None:
+    def __init__(
+        self,
+        schema: FeatureSchema,
+        embedding: int,
+        unknown_rate: float,
+        id_rate: float | None,
+    ) -> None:
         super().__init__()
-        self.embedding = FeatureEmbedding(schema, embedding, unknown_rate)
+        self.embedding = FeatureEmbedding(schema, embedding, unknown_rate, id_rate)
         self.sides = [side for side in ("user", "history") if self.embedding.widths[side]]
         self.width = sum(self.embedding.widths[side] for side in ("candidate", *self.sides))
 

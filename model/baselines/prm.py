@@ -37,6 +37,7 @@ class Config(BaseModel):
     heads: int = Field(default=2, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     unknown_rate: float = Field(default=0.5, ge=0, lt=1)  # values hidden in training
+    id_rate: float | None = Field(default=None, ge=0, le=1)  # the same of ids; 1: never read
     head: Literal["softmax", "sigmoid"] = "softmax"
     reads_history: bool = False  # history items are tokens too, beside their mean
 
@@ -54,7 +55,9 @@ class Ranker(NeuralRanker):
         super().__init__(schema)
         self.config = config
         width = config.width
-        self.inputs = PersonalisedCandidates(schema, config.embedding_width, config.unknown_rate)
+        self.inputs = PersonalisedCandidates(
+            schema, config.embedding_width, config.unknown_rate, config.id_rate
+        )
         self.project = nn.Linear(self.inputs.width, width)
         self.place = nn.Embedding(schema.max_candidates, width)
         nn.init.normal_(self.place.weight, std=0.02)

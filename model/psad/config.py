@@ -23,10 +23,13 @@ class Config(BaseModel):
     heads: int = Field(default=4, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     unknown_rate: float = Field(default=0.5, ge=0, lt=1)  # values hidden in training, for cold ones
+    # the same of features with over 200 values, such as ids; 1: the network never reads them
+    id_rate: float | None = Field(default=None, ge=0, le=1)
     attn_bias: Literal["logit", "post"] = "logit"  # Eq. (1): P inside the softmax, or as printed
     position: Literal["relative", "pair"] = "relative"  # Eq. (1): by offset, or S × S parameters
     residual: bool = True  # Eq. (2): pre-norm and residuals, or neither
-    wide: bool = True  # a linear path from the candidate's numbers to its score
+    wide: bool = True  # a linear path from the candidate's numbers and values to its score
+    factors: int = Field(default=0, ge=0)  # of a product of user and item; 0 is without
     order_blind: bool = False  # the order that candidates come in is no input
 
     # user profile network, section 4.3
@@ -46,7 +49,7 @@ class Config(BaseModel):
     teacher_layers: int = Field(default=1, ge=1)
     refine: int = Field(default=1, ge=0)  # γ, positions masked and refilled; 0 is "w/o ce"
     # training state, Eq. (3): lists it makes itself, clicked items first, the list that was shown,
-    # or lists it makes itself as the evaluator improves them
+    # or lists it makes itself, learning what the evaluator thinks of every other choice
     context: Literal["rollout", "clicked_first", "exposure", "improved"] = "rollout"
     exploration: float = Field(default=1.0, ge=0)  # sampling noise of the roll-out, annealed to 0
     step_loss: Literal["binary", "softmax"] = "softmax"  # Eq. (6) with both classes, or list-wise
@@ -55,13 +58,18 @@ class Config(BaseModel):
     hinge_on: Literal["logits", "probabilities"] = "logits"
     tail_weight: float = Field(default=0.01, ge=0)  # keeps places trained once positives ran out
     mask_chosen: bool = True  # an item chosen earlier cannot be chosen again, also in training
-    pairs: bool = True  # influence of each item on those below adds up, inside a block too
+    # influence of each item on those below, which adds up, inside a block too: by what the encoder
+    # makes of the two, or by their kinds alone
+    pairs: Literal["none", "encoded", "kinds"] = "encoded"
 
     # inference of the generator
     beam: int = Field(default=4, ge=1)  # lists searched at once; 1 is greedy
     beam_score: Literal["likelihood", "utility"] = "likelihood"  # Σ log p, or Σ click probability
     evaluator: bool = True  # PRM judges the finished lists; off takes the beam's best
-    evaluator_layers: int = Field(default=1, ge=1)
+    evaluator_layers: int = Field(default=1, ge=0)  # 0: what is above matters by `pairs` alone
+    polish: int = Field(
+        default=0, ge=0
+    )  # rounds of swaps of neighbours that the evaluator approves
     evaluator_stop_gradient: bool = True  # its loss does not move the encoder
 
     # student and online distillation, section 4.2
@@ -88,6 +96,8 @@ class Config(BaseModel):
             raise ValueError("teacher and student are both off, so that nothing would be trained")
         if self.context == "improved" and self.teacher and not self.evaluator:
             raise ValueError("context=improved improves lists by the evaluator, which is off")
+        if self.polish and self.teacher and not self.evaluator:
+            raise ValueError("polish takes the swaps that the evaluator approves, which is off")
         if self.offline_from and (self.teacher or not self.student):
             raise ValueError("offline_from teaches a student alone: set teacher=false")
         return self
@@ -101,6 +111,7 @@ PAPER: dict[str, Any] = {
     "position": "pair",
     "residual": False,
     "wide": False,
+    "factors": 0,
     "unknown_rate": 0.0,
     "gate_bias": 0.0,
     "step_loss": "binary",
@@ -109,7 +120,7 @@ PAPER: dict[str, Any] = {
     "hinge_on": "probabilities",
     "tail_weight": 0.0,
     "mask_chosen": False,
-    "pairs": False,
+    "pairs": "none",
     "scorer_loss": "positive",
     "decay": 1.0,
     "distillation": "printed",

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from features.schema import FeatureSchema
+from features.schema import FeatureSchema, Side
 from model.embed import FeatureEmbedding, Tensors
 from model.layers import Block
 from model.psad.config import Config
+from model.psad.match import Kinds, kinds_of
 from model.psad.upn import Gate, PersonalPosition, Profile
+
+_SEGMENTS: tuple[Side, Side] = ("history", "candidate")
 
 
 class Encoded(NamedTuple):
@@ -27,7 +30,16 @@ class Encoded(NamedTuple):
     candidates: Tensor  # (B, M, d)
     candidate_mask: Tensor  # (B, M)
     profile: Tensor  # (B, p)
-    numbers: Tensor | None  # (B, M, F) the candidates' numeric features
+    kinds: Kinds  # what was known before the encoder
+
+    def detached(self) -> Encoded:
+        """The same, through which no gradient goes."""
+        return self._replace(
+            states=self.states.detach(),
+            candidates=self.candidates.detach(),
+            profile=self.profile.detach(),
+            kinds=self.kinds.detached(),
+        )
 
 
 class Positions(nn.Module):
@@ -100,11 +112,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         width, late = config.width, config.interaction in ("none", "late")
-        self.embed = FeatureEmbedding(schema, config.embedding_width, config.unknown_rate)
+        self.embed = FeatureEmbedding(
+            schema, config.embedding_width, config.unknown_rate, config.id_rate
+        )
         widths = self.embed.widths
         self.project = nn.ModuleDict(
-            {side: nn.Linear(max(widths[side], 1), width) for side in ("history", "candidate")}
+            {side: nn.Linear(max(widths[side], 1), width) for side in _SEGMENTS}
         )
+        self.kind_widths = {side: max(self.embed.kind_widths[side], 1) for side in _SEGMENTS}
         self.segment = nn.Parameter(torch.randn(2, width) * 0.02)
         self.profile = Profile(widths["user"], config)
         self.gate = Gate(config) if config.interaction == "upn" and config.gate else None
@@ -138,7 +153,8 @@ class Encoder(nn.Module):
             numbers = tensors["candidate_numeric"] * self.shown
             tensors = {**tensors, "candidate_numeric": numbers}
         profile = self._profile(tensors, candidate_mask.shape[0])
-        x = self._inputs(tensors, profile)  # (B, S, d)
+        embedded = self._embedded(tensors)
+        x = self._inputs(embedded, profile)  # (B, S, d)
         mask = torch.cat([history_mask, candidate_mask], 1)
         count = candidate_mask.shape[1]
         places = [torch.arange(side.shape[1], device=x.device)
@@ -152,8 +168,15 @@ class Encoder(nn.Module):
         states = torch.cat(
             [self._final(before[:, : before.shape[1] - count], profile), candidates], 1
         )
-        numbers = tensors.get("candidate_numeric")
-        return Encoded(states, mask, candidates, candidate_mask, profile, numbers)
+        kinds = Kinds(
+            kinds_of(embedded[0], self.embed.kind_widths["history"]),
+            history_mask,
+            kinds_of(embedded[1], self.embed.kind_widths["candidate"]),
+            profile,
+            tensors.get("candidate_numeric"),
+            tensors.get("candidate_categorical"),
+        )
+        return Encoded(states, mask, candidates, candidate_mask, profile, kinds)
 
     def _final(self, x: Tensor, profile: Tensor) -> Tensor:
         """Normalised, and where the interaction is late, joined with the profile."""
@@ -166,16 +189,22 @@ class Encoder(nn.Module):
         user = self.embed(tensors, "user") if self.embed.widths["user"] else None
         return self.profile(user, lists)
 
-    def _inputs(self, tensors: Tensors, profile: Tensor) -> Tensor:
+    def _embedded(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Item vectors of history (B, N, ·) and candidates (B, M, ·)."""
+        found = []
+        for side in _SEGMENTS:
+            if self.embed.widths[side]:
+                found.append(self.embed(tensors, side))
+            else:  # history items without any feature: their presence alone
+                found.append(tensors[f"{side}_mask"].unsqueeze(-1).to(self.segment.dtype))
+        return found[0], found[1]
+
+    def _inputs(self, embedded: tuple[Tensor, Tensor], profile: Tensor) -> Tensor:
         """Projected item vectors of both segments, personalised: (B, S, d)."""
         parts = []
-        for place, side in enumerate(("history", "candidate")):
-            if self.embed.widths[side]:
-                x = self.embed(tensors, side)
-            else:  # history items without any feature: their presence alone
-                x = tensors[f"{side}_mask"].unsqueeze(-1).to(profile.dtype)
+        for x, side, segment in zip(embedded, _SEGMENTS, self.segment, strict=True):
             project: Any = self.project[side]
-            parts.append(linear(x, project.weight, project.bias + self.segment[place]))
+            parts.append(linear(x, project.weight, project.bias + segment))
         x = self.dropout(torch.cat(parts, 1))
         if self.gate is not None:
             return self.gate(x, profile)

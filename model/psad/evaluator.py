@@ -6,6 +6,9 @@ below those above it, and judges the lists a beam search found in the order they
 every order of the same items the same sum, so this one has a click probability of its own for each
 place. Attention looks upward alone: a list that is cut at T then means what its beginning meant.
 
+Where lists are read as they were shown, a click also needs a look at its place: its probability is
+the chance of that look times that of a click on what is looked at (Richardson et al., WWW 2007).
+
 B lists, L orders of each, P places, M candidates, d width.
 """
 
@@ -15,81 +18,130 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from features.schema import FeatureSchema, Side
+from model.decode import Pairs
 from model.layers import Block
 from model.psad.config import Config
+from model.psad.encoder import Encoded
 from model.psad.losses import place_weights
-from model.psad.pairs import PairInfluence
+from model.psad.match import Match
+from model.psad.pairs import made_pairs
+
+_GLANCE = -3.0  # before the softplus: what a place costs the chance of a look, at first 5%
 
 
 class Evaluator(nn.Module):
     """Click probabilities of the items of a list in its order, and what the list is worth."""
 
-    def __init__(self, max_places: int, config: Config) -> None:
+    def __init__(self, schema: FeatureSchema, widths: dict[Side, int], config: Config) -> None:
+        """`widths` of the kinds of a side, by its name."""
         super().__init__()
         self.config = config
+        places = schema.max_candidates
         self.project = nn.Linear(config.width, config.width)
-        self.place = nn.Parameter(torch.randn(max_places, config.width) * 0.02)
+        self.place = nn.Parameter(torch.randn(places, config.width) * 0.02)
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.dropout)
             for _ in range(config.evaluator_layers)
         )
         self.norm = nn.LayerNorm(config.width)
         self.output = nn.Linear(config.width, 1)
-        self.pairs = PairInfluence(config.width) if config.pairs else None
+        self.match = Match(schema, widths, config)
+        self.pairs = made_pairs(widths["candidate"], config)
+        shown = config.clicks_depend_on_place
+        self.glance = nn.Parameter(torch.full((places - 1,), _GLANCE)) if shown else None
 
-    def forward(self, candidates: Tensor, orders: Tensor, gaps: bool = True) -> Tensor:
-        """candidates (B, M, d), orders (B, L, P) of items, -1 for none; logits (B, L, P).
+    def read(self, encoded: Encoded) -> Judge:
+        """A judge of lists of these candidates."""
+        if self.config.evaluator_stop_gradient:
+            encoded = encoded.detached()
+        candidates = encoded.candidates
+        pairs = None if self.pairs is None else self.pairs(encoded)
+        alone = torch.zeros_like(candidates[..., :1]) + self.match(encoded.kinds)  # (B, M, 1)
+        return Judge(self, self.project(candidates), alone.squeeze(2), pairs)
+
+    def looks(self, places: int) -> Tensor | None:
+        """(P,) logarithm of the chance that a place is looked at; None where that is no matter.
+
+        Places beyond what was trained are like the last.
+        """
+        if self.glance is None:
+            return None
+        falls = functional.pad(functional.softplus(self.glance), (1, 0)).cumsum(0)
+        index = torch.arange(places, device=falls.device).clamp(max=len(falls) - 1)
+        return -falls[index]
+
+    def loss(self, encoded: Encoded, labels: Tensor) -> Tensor:
+        """Cross-entropy of the clicks in the order that was shown; labels (B, M)."""
+        mask = encoded.candidate_mask
+        order = torch.arange(mask.shape[1], device=mask.device)
+        order = torch.where(mask, order, -1).unsqueeze(1)
+        chances = self.read(encoded).log_chances(order).squeeze(1)
+        no_click = torch.log1p(-chances.exp().clamp(max=1 - 1e-6))
+        terms = -(labels * chances + (1 - labels) * no_click)
+        return (terms * mask).sum() / mask.sum().clamp(min=1)
+
+
+class Judge:
+    """What an evaluator thinks of lists of the same candidates."""
+
+    def __init__(
+        self, evaluator: Evaluator, tokens: Tensor, alone: Tensor, pairs: Pairs | None
+    ) -> None:
+        """tokens (B, M, d) of the candidates, alone (B, M) their logits whatever their place."""
+        self.evaluator, self.tokens, self.alone, self.pairs = evaluator, tokens, alone, pairs
+
+    def logits(self, orders: Tensor, gaps: bool = True) -> Tensor:
+        """(B, L, P) of a click on what is looked at: orders (B, L, P) of items, -1 for none.
 
         Without `gaps`, "no item" stands at the ends of orders alone, where no item looks up at it.
         """
         count, places = orders.shape[1:]
-        x = self._tokens(candidates, orders)  # (B·L, P, d)
+        evaluator, items = self.evaluator, orders.clamp(min=0)
         mask = torch.ones(1, places, places, dtype=torch.bool, device=orders.device).tril()
-        real = (orders >= 0).flatten(0, 1) if gaps else None  # (B·L, P)
-        mask = mask if real is None else mask & real.unsqueeze(1)  # (B·L, P, P)
-        influence = 0.0 if self.pairs is None else self._influence(x, real)
-        for block in self.blocks:
+        real = (orders >= 0) if gaps else None  # (B, L, P)
+        mask = mask if real is None else mask & real.flatten(0, 1).unsqueeze(1)  # (B·L, P, P)
+        x = self._tokens(items)  # (B·L, P, d)
+        for block in evaluator.blocks:
             x = block(x, mask)
-        logits = self.output(self.norm(x)).squeeze(-1) + influence  # (B·L, P)
-        return logits.unflatten(0, (-1, count))
+        deep = evaluator.output(evaluator.norm(x)).squeeze(-1).unflatten(0, (-1, count))
+        logits: Tensor = deep + self.alone.gather(1, items.flatten(1)).view_as(deep)
+        return logits if self.pairs is None else logits + self._influence(self.pairs, items, real)
 
-    def _tokens(self, candidates: Tensor, orders: Tensor) -> Tensor:
-        """(B·L, P, d) what stands at each place of the orders (B, L, P)."""
-        lists, items, _ = candidates.shape
-        first = torch.arange(lists, device=orders.device)[:, None, None] * items
-        rows = (first + orders.clamp(min=0)).flatten(0, 1)  # (B·L, P)
-        place = torch.arange(orders.shape[2], device=orders.device)
-        place = place.clamp(max=len(self.place) - 1)
-        items = self.project(candidates).flatten(0, 1)  # (B·M, d)
-        return functional.embedding(rows, items) + self.place[place]
+    def log_chances(self, orders: Tensor, gaps: bool = True) -> Tensor:
+        """(B, L, P) logarithm of the probability of a click at each place of orders (B, L, P)."""
+        found = functional.logsigmoid(self.logits(orders, gaps))
+        looks = self.evaluator.looks(orders.shape[2])
+        return found if looks is None else found + looks
 
-    def _influence(self, x: Tensor, real: Tensor | None) -> Tensor:
-        """(n, P) what the items above add to each place: x (n, P, d), real (n, P)."""
-        assert self.pairs is not None
-        found = self.pairs(x)
-        place = torch.arange(x.shape[1], device=x.device)
-        distance = place - place.unsqueeze(1) - 1  # (P above, P below)
-        weights = found.decay ** distance.clamp(min=0) * (distance >= 0)
-        weighted = found.influence * weights
-        return (weighted if real is None else weighted * real.unsqueeze(2)).sum(1)
-
-    def worth(self, logits: Tensor, orders: Tensor) -> Tensor:
+    def worth(self, log_chances: Tensor, orders: Tensor) -> Tensor:
         """(B, L) expected gain of each list: discounted as DCG is, or the clicks themselves.
 
         Where lists are trained in the state that was shown, the probability of a click already
         falls with the place, and a discount would count that twice.
         """
-        chances = torch.sigmoid(logits) * (orders >= 0)
-        if not self.config.clicks_depend_on_place:
+        chances = log_chances.exp() * (orders >= 0)
+        if self.evaluator.glance is None:
             places = torch.arange(orders.shape[2], device=orders.device)
             chances = chances * place_weights(places)
         return chances.sum(2)
 
-    def loss(self, candidates: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-        """Cross-entropy of the clicks in the order that was shown; labels and mask (B, M)."""
-        if self.config.evaluator_stop_gradient:
-            candidates = candidates.detach()
-        order = torch.arange(mask.shape[1], device=mask.device)
-        logits = self(candidates, torch.where(mask, order, -1).unsqueeze(1)).squeeze(1)
-        terms = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-        return (terms * mask).sum() / mask.sum().clamp(min=1)
+    def _tokens(self, items: Tensor) -> Tensor:
+        """(B·L, P, d) what stands at each place of the orders (B, L, P)."""
+        lists, candidates, _ = self.tokens.shape
+        first = torch.arange(lists, device=items.device)[:, None, None] * candidates
+        rows = (first + items).flatten(0, 1)  # (B·L, P)
+        table = self.evaluator.place
+        place = torch.arange(items.shape[2], device=items.device).clamp(max=len(table) - 1)
+        return functional.embedding(rows, self.tokens.flatten(0, 1)) + table[place]
+
+    def _influence(self, pairs: Pairs, items: Tensor, real: Tensor | None) -> Tensor:
+        """(B, L, P) what the items above add to each place: items (B, L, P), real alike."""
+        candidates, places = self.tokens.shape[1], items.shape[2]
+        cells = items.unsqueeze(3) * candidates + items.unsqueeze(2)  # (B, L, P above, P below)
+        found = pairs.influence.flatten(1).gather(1, cells.flatten(1)).view(cells.shape)
+        place = torch.arange(places, device=items.device)
+        distance = place - place.unsqueeze(1) - 1  # (P above, P below)
+        weights = pairs.decay ** distance.clamp(min=0) * (distance >= 0)
+        weighted = found * weights
+        return (weighted if real is None else weighted * real.unsqueeze(3)).sum(2)

@@ -1,11 +1,12 @@
-"""Better lists than the generator's own, by the evaluator: what `context="improved"` teaches.
+"""Better lists than the generator's own, by the evaluator: exchanges of one item for another.
 
 A generator that is trained on clicks predicts the click on its next item; the item that is best for
 the list as a whole may be another. The evaluator can tell two lists apart, but not find good ones.
-So each roll-out is improved by exchanges that the evaluator approves, and the generator learns to
-produce the improved list in the first place: what is a search in training is one decision online.
+So, with `context="improved"`, the generator learns what the evaluator thinks of each item that it
+could have chosen: the worth of its own list with that item exchanged in. What is a search in
+training is then one decision online. With `polish`, a short search follows there too.
 
-B lists, P proposals, T places, M candidates.
+B lists, P exchanges, Q places asked about, T places, M candidates.
 """
 
 from __future__ import annotations
@@ -13,45 +14,60 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.psad.evaluator import Evaluator
+from model.psad.evaluator import Judge
 from model.ranker import NO_ITEM
 
-PROPOSALS = 24  # exchanges tried at once
-ROUNDS = 2
+NEAR = 2  # `polish` exchanges items that are so many places apart, or fewer
+
+
+def exchanged(chosen: Tensor, candidates: int, place: Tensor, item: Tensor) -> Tensor:
+    """(B, P, T) lists chosen (B, T) with item (B, P) at place (B, P), which held one.
+
+    What stood there takes the item's place, if it had one.
+    """
+    count = place.shape[1]
+    where = chosen.new_full((chosen.shape[0], candidates + 1), NO_ITEM)
+    places = torch.arange(chosen.shape[1], device=chosen.device).expand(len(chosen), -1)
+    where = where.scatter(1, torch.where(chosen < 0, candidates, chosen), places)
+    other, before = where.gather(1, item), chosen.gather(1, place)
+    inside = other >= 0  # the two swap; else the item replaces what stood there
+    index, value = torch.where(inside, other, place), torch.where(inside, before, item)
+    found = chosen.unsqueeze(1).expand(-1, count, -1)
+    found = found.scatter(2, place.unsqueeze(2), item.unsqueeze(2))
+    return found.scatter(2, index.unsqueeze(2), value.unsqueeze(2))
 
 
 @torch.no_grad()
-def improve(evaluator: Evaluator, candidates: Tensor, chosen: Tensor, mask: Tensor) -> Tensor:
-    """(B, T) chosen (B, T) after the best of some random exchanges, twice; candidates (B, M, d)."""
-    was_training = evaluator.training
-    evaluator.eval()
-    for _ in range(ROUNDS):
-        lists = torch.cat([chosen.unsqueeze(1), exchanges(chosen, mask, PROPOSALS)], 1)
-        worth = evaluator.worth(evaluator(candidates, lists), lists)  # (B, 1 + P)
-        best = worth.argmax(1)[:, None, None].expand(-1, -1, chosen.shape[1])
-        chosen = lists.gather(1, best).squeeze(1)
-    evaluator.train(was_training)
-    return chosen
+def worth_of_exchanges(judge: Judge, chosen: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+    """(B, Q, M) the worth of chosen (B, T) with each candidate at places (B, Q) that hold one.
+
+    mask (B, M); what padding is said to be worth means nothing.
+    """
+    lists, candidates = mask.shape
+    place = places.repeat_interleave(candidates, 1)  # (B, Q·M)
+    item = torch.arange(candidates, device=mask.device).expand(lists, -1).repeat(1, places.shape[1])
+    was_training = judge.evaluator.training
+    judge.evaluator.eval()
+    found = exchanged(chosen, candidates, place, item)
+    worth = judge.worth(judge.log_chances(found), found)
+    judge.evaluator.train(was_training)
+    return worth.unflatten(1, (-1, candidates))
 
 
-def exchanges(chosen: Tensor, mask: Tensor, count: int) -> Tensor:
-    """(B, count, T) the list with two items exchanged, drawn at random: two of its places, or one
-    of them and an item that is left out."""
-    lists, size = chosen.shape
-    candidates = mask.shape[1]
-    filled = (chosen >= 0).sum(1, keepdim=True)  # (B, 1)
-    place = (torch.rand(lists, count, device=mask.device) * filled).long()  # (B, P)
-    draw = torch.rand(lists, count, candidates, device=mask.device).masked_fill(
-        ~mask.unsqueeze(1), -1.0
-    )
-    item = draw.argmax(2)  # (B, P)
-    where = torch.full((lists, candidates + 1), NO_ITEM, device=mask.device)
-    places = torch.arange(size, device=mask.device).expand(lists, -1)
-    where = where.scatter(1, torch.where(chosen < 0, candidates, chosen), places)
-    other = where.gather(1, item)  # (B, P) the place of that item, if it has one
-    before = chosen.gather(1, place)
-    found = chosen.unsqueeze(1).expand(-1, count, -1)
-    found = found.scatter(2, place.unsqueeze(2), item.unsqueeze(2))
-    inside = other >= 0
-    index, value = torch.where(inside, other, place), torch.where(inside, before, item)
-    return found.scatter(2, index.unsqueeze(2), value.unsqueeze(2))
+def neighbours(chosen: Tensor) -> Tensor:
+    """(B, P, T) chosen (B, T) with two of its items swapped, NEAR places apart at most.
+
+    A list with fewer items than places is its own neighbour, where a swap would leave a gap.
+    """
+    size = chosen.shape[1]
+    found = []
+    for apart in range(1, min(NEAR, size - 1) + 1):
+        for upper in range(size - apart):
+            order = list(range(size))
+            order[upper], order[upper + apart] = order[upper + apart], order[upper]
+            found.append(order)
+    if not found:
+        return chosen.unsqueeze(1)
+    swapped = chosen[:, torch.tensor(found, device=chosen.device)]
+    gap = ((swapped[..., 1:] >= 0) & (swapped[..., :-1] < 0)).any(2, keepdim=True)
+    return torch.where(gap, chosen.unsqueeze(1), swapped)

@@ -14,6 +14,8 @@ from model.layers import masked_log_softmax
 from model.psad.config import Config
 from model.ranker import NEVER
 
+ADVICE = 0.02  # clicks
+
 
 def place_weights(places: Tensor) -> Tensor:
     """ω_j = 1 / log2(j + 1) for j = places + 1."""
@@ -80,15 +82,15 @@ def exposed(logits: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
     return (terms * shown).sum() / shown.sum().clamp(min=1)
 
 
-def imitated(logits: Tensor, chosen: Tensor, left: Tensor) -> Tensor:
-    """Cross-entropy of each item of a list chosen (B, J) among those left; logits, left (B, J, M).
+def advised(logits: Tensor, worth: Tensor, left: Tensor) -> Tensor:
+    """Cross-entropy to what lists are worth with each item at a place: all (B, J, M); a scalar.
 
-    A scalar: the mean over places that hold an item.
+    A difference of ADVICE clicks in worth is one in logits.
     """
-    held = chosen >= 0
-    log_probabilities = masked_log_softmax(logits, left)
-    own = log_probabilities.gather(2, chosen.clamp(min=0).unsqueeze(2)).squeeze(2)
-    return -torch.where(held, own, 0.0).sum() / held.sum().clamp(min=1)
+    goal = torch.where(left, worth / ADVICE, NEVER).softmax(2)
+    terms = (goal * masked_log_softmax(logits, left).masked_fill(~left, 0.0)).sum(2)
+    held = left.any(2)
+    return -(terms * held).sum() / held.sum().clamp(min=1)
 
 
 def scorer(logits: Tensor, labels: Tensor, mask: Tensor, config: Config) -> Tensor:

@@ -21,11 +21,13 @@ from model.psad import losses
 from model.psad.config import Config
 from model.psad.encoder import Encoded, Encoder
 from model.psad.evaluator import Evaluator
-from model.psad.improve import improve
-from model.psad.search import Generated, generate
+from model.psad.improve import worth_of_exchanges
+from model.psad.search import Generated, generate, worth_of
 from model.psad.student import Student
 from model.psad.teacher import Memory, Teacher
-from model.ranker import NEVER, Batch, NeuralRanker, top_candidates
+from model.ranker import NEVER, NO_ITEM, Batch, NeuralRanker, top_candidates
+
+ADVISED = 3  # places of a list at which the evaluator is asked, each about every item
 
 
 class Ranker(NeuralRanker):
@@ -34,12 +36,12 @@ class Ranker(NeuralRanker):
     def __init__(self, schema: FeatureSchema, config: Config) -> None:
         super().__init__(schema)
         self.config = config
-        numbers = schema.width("candidate", "numeric")
         self.encoder = Encoder(schema, config)
-        self.student = Student(numbers, config) if config.student else None
-        self.teacher = Teacher(numbers, schema.list_size, config) if config.teacher else None
+        heads = schema, self.encoder.kind_widths, config
+        self.student = Student(*heads) if config.student else None
+        self.teacher = Teacher(*heads) if config.teacher else None
         judged = config.teacher and config.evaluator
-        self.evaluator = Evaluator(schema.max_candidates, config) if judged else None
+        self.evaluator = Evaluator(*heads) if judged else None
         self.beam = config.beam  # lists searched at once; may be set between calls
         self._done = 0.0
         self._elder: list[Ranker] = []  # the generator of `offline_from`, once it is needed
@@ -61,8 +63,12 @@ class Ranker(NeuralRanker):
     def generated(self, tensors: Tensors) -> Generated:
         """The generator's list, searched with `beam`, refined and judged, with its chances."""
         assert self.teacher is not None, "this model was trained without a generator"
-        memory = self.teacher.remember(self.encoder(tensors))
-        return generate(self.teacher, self.evaluator, memory, self.beam, self.config.refine)
+        encoded = self.encoder(tensors)
+        memory = self.teacher.remember(encoded)
+        judge = None if self.evaluator is None else self.evaluator.read(encoded)
+        return generate(
+            self.teacher, memory, judge, self.beam, self.config.refine, self.config.polish
+        )
 
     def generate(self, batch: Batch) -> Tensor:
         """(B, T) the generator's list; -1 says "no item"."""
@@ -106,24 +112,70 @@ class Ranker(NeuralRanker):
             terms["distillation"] = weight * losses.distillation(scores, goal, mask, config)
         return terms
 
+    def validation_loss(self, batch: Batch) -> Tensor:
+        """Of scorer and evaluator: the others are at random, or against what the model itself is.
+
+        Where a generator stands alone without an evaluator, it is all there is.
+        """
+        terms = self.loss(batch)
+        kept = [terms[name] for name in ("scorer", "evaluator") if name in terms]
+        return torch.stack(kept).sum() if kept else terms["generator"]
+
+    def worth(self, tensors: Tensors, chosen: Tensor) -> Tensor:
+        """(B, L) what finished lists (B, L, T) are worth, by what `generated` chooses by."""
+        assert self.teacher is not None
+        encoded = self.encoder(tensors)
+        judge = None if self.evaluator is None else self.evaluator.read(encoded)
+        return worth_of(self.teacher, self.teacher.remember(encoded), judge, chosen)
+
     def _teach(self, encoded: Encoded, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
         """The generator's own losses, and what it has to teach (B, M)."""
         assert self.teacher is not None
         config, mask = self.config, batch.candidate_mask
+        terms: dict[str, Tensor] = {}
+        if self.evaluator is not None:
+            terms["evaluator"] = self.evaluator.loss(encoded, batch.labels)
+        if config.context == "improved":
+            encoded = encoded.detached()  # what it learns is about lists, not about users and items
         memory = self.teacher.remember(encoded)
         chosen = self._context(memory, batch)
         logits = self.teacher.all_places(memory, chosen)
         left = self._left(chosen, mask)
-        terms = {"generator": self._generator_loss(logits, left, chosen, batch)}
-        if config.refine:
-            terms["refinement"] = self._refinement_loss(memory, chosen, batch)
-        if self.evaluator is not None:
-            terms["evaluator"] = self.evaluator.loss(encoded.candidates, batch.labels, mask)
+        if config.context == "improved":
+            terms |= self._improve(encoded, memory, chosen, logits)
+        else:
+            terms["generator"] = self._generator_loss(logits, left, chosen, batch)
+            if config.refine:
+                terms["refinement"] = self._refinement_loss(memory, chosen, batch)
         if self.student is None or not config.alpha:
             return terms, None
         if config.context != "rollout":  # what was shown is not what it would show
             return terms, self._goal(memory, mask)
         return terms, losses.target(logits, left, mask, config)
+
+    def _improve(
+        self, encoded: Encoded, memory: Memory, chosen: Tensor, logits: Tensor
+    ) -> dict[str, Tensor]:
+        """Losses at some places of its own list, chosen (B, T), by the evaluator's advice."""
+        assert self.teacher is not None
+        assert self.evaluator is not None
+        mask, count = encoded.candidate_mask, min(ADVISED, chosen.shape[1])
+        held = (chosen >= 0).sum(1, keepdim=True)  # (B, 1)
+        drawn = torch.rand(chosen.shape, device=chosen.device) + (chosen < 0)
+        places = drawn.topk(count, dim=1, largest=False).indices
+        places = torch.minimum(places, held - 1)  # (B, Q) a short list is asked twice
+        worth = worth_of_exchanges(self.evaluator.read(encoded), chosen, mask, places)
+        across = places.unsqueeze(2).expand(-1, -1, mask.shape[1])  # (B, Q, M)
+        left = self._left(chosen, mask).gather(1, across)
+        terms = {"generator": losses.advised(logits.gather(1, across), worth, left)}
+        if self.config.refine:
+            count = min(self.config.refine, count)
+            hidden, across = places[:, :count].sort(1)
+            worth = worth.gather(1, across.unsqueeze(2).expand(-1, -1, mask.shape[1]))
+            again = self.teacher.refill(memory, chosen.unsqueeze(1), hidden.unsqueeze(1)).squeeze(1)
+            left = self._left_out(chosen, hidden, mask)
+            terms["refinement"] = losses.advised(again, worth, left)
+        return terms
 
     def _goal(self, memory: Memory, mask: Tensor) -> Tensor:
         """(B, M) the target of Eq. (8) along the generator's own greedy list."""
@@ -166,11 +218,7 @@ class Ranker(NeuralRanker):
         """(B, T) the list that the generator is trained along."""
         mask, size = batch.candidate_mask, self.schema.list_size
         if self.config.context in ("rollout", "improved"):
-            chosen = self._rolled_out(memory, self.config.exploration * (1 - self._done))
-            if self.config.context == "rollout":
-                return chosen
-            assert self.evaluator is not None
-            return improve(self.evaluator, memory.candidates, chosen, mask)
+            return self._rolled_out(memory, self.config.exploration * (1 - self._done))
         clicked_first = self.config.context == "clicked_first"
         order = batch.labels if clicked_first else torch.zeros_like(batch.labels)
         return top_candidates(order, mask, size)
@@ -188,8 +236,6 @@ class Ranker(NeuralRanker):
     def _generator_loss(self, logits: Tensor, left: Tensor, chosen: Tensor, batch: Batch) -> Tensor:
         if self.config.context == "exposure":
             return losses.exposed(logits, batch.labels, chosen)
-        if self.config.context == "improved":
-            return losses.imitated(logits, chosen, left)
         places = torch.arange(logits.shape[1], device=logits.device).unsqueeze(0)
         return losses.generative(logits, batch.labels, left, places, self.config)
 
@@ -202,15 +248,17 @@ class Ranker(NeuralRanker):
         order = torch.rand(lists, size, device=chosen.device) + (chosen < 0)
         hidden = order.topk(count, dim=1, largest=False).indices.sort(1).values
         logits = self.teacher.refill(memory, chosen.unsqueeze(1), hidden.unsqueeze(1)).squeeze(1)
-        stays = chosen.scatter(1, hidden, -1)
-        inside = remaining(chosen.gather(1, hidden), batch.candidate_mask)  # in turn among hidden
-        taken = ~remaining(torch.cat([stays, stays[:, :1]], 1), batch.candidate_mask)[:, -1]
-        left = inside & ~taken.unsqueeze(1) & (chosen.gather(1, hidden) >= 0).unsqueeze(2)
         if self.config.context == "exposure":
             return losses.exposed(logits, batch.labels, chosen.gather(1, hidden))
-        if self.config.context == "improved":
-            return losses.imitated(logits, chosen.gather(1, hidden), left)
+        left = self._left_out(chosen, hidden, batch.candidate_mask)
         return losses.generative(logits, batch.labels, left, hidden, self.config)
+
+    def _left_out(self, chosen: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
+        """(B, γ, M) what the places hidden (B, γ) of chosen (B, T) may take, in turn."""
+        before = chosen.gather(1, hidden)
+        stays = chosen.scatter(1, hidden, NO_ITEM)
+        taken = ~remaining(torch.cat([stays, stays[:, :1]], 1), mask)[:, -1]
+        return remaining(before, mask) & ~taken.unsqueeze(1) & (before >= 0).unsqueeze(2)
 
     @torch.no_grad()
     def observe(self, batch: Batch) -> dict[str, float]:

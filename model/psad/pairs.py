@@ -1,10 +1,12 @@
-"""Influence of one item of a list on another below it (not in the paper; `pairs=true`).
+"""Influence of one item of a list on another below it (not in the paper; `pairs`).
 
 Attention takes a mean of what stands above and has to count for itself; what tires or helps a
-reader adds up. A low-rank product of the two encodings says by how much the upper item moves the
-logit of the lower one, and a learned decay how fast that passes with the places between them.
+reader adds up. A low-rank product of what is known of the two items says by how much the upper one
+moves the logit of the lower one, the profile how much that is for this user, and a learned decay
+how fast it passes with the places between them. Known is what the encoder makes of an item, or (as
+`kinds`) its categorical and bag features alone, see match.py.
 
-B lists, M items, d width, r rank.
+B lists, M items, e width of what is known of one, r rank.
 """
 
 from __future__ import annotations
@@ -12,23 +14,36 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from model.decode import Pairs
+from model.psad.config import Config
+from model.psad.encoder import Encoded
 
 RANK = 16
 
 
 class PairInfluence(nn.Module):
-    """Pairs of a list from its encodings."""
+    """Pairs of a list."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, kinds: int, config: Config) -> None:
+        """`kinds` is the width of the candidates' kinds."""
         super().__init__()
-        self.project = nn.Linear(width, 2 * RANK)
+        self.of_kinds = config.pairs == "kinds"
+        self.project = nn.Linear(kinds if self.of_kinds else config.width, 2 * RANK)
+        self.scale = nn.Linear(config.profile_width, 1)
+        nn.init.zeros_(self.scale.weight)
+        nn.init.zeros_(self.scale.bias)
         self.fading = nn.Parameter(torch.tensor(0.5))  # before the sigmoid
 
-    def forward(self, items: Tensor) -> Pairs:
-        """items (B, M, d); influence of the row's item on the column's."""
+    def forward(self, encoded: Encoded) -> Pairs:
+        """Influence of the row's item on the column's."""
+        items = encoded.kinds.candidates if self.of_kinds else encoded.candidates  # (B, M, e)
         giving, taking = self.project(items).chunk(2, -1)  # (B, M, r)
-        influence = giving @ taking.transpose(1, 2) / math.sqrt(RANK)
-        return Pairs(influence, torch.sigmoid(self.fading))
+        giving = giving * ((1.0 + self.scale(encoded.profile)) / math.sqrt(RANK)).unsqueeze(1)
+        return Pairs(giving @ taking.transpose(1, 2), torch.sigmoid(self.fading))
+
+
+def made_pairs(kinds: int, config: Config) -> PairInfluence | None:
+    """As the configuration has it."""
+    return None if config.pairs == "none" else PairInfluence(kinds, config)

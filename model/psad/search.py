@@ -2,7 +2,8 @@
 
 Beam search over blocks finds W lists; in each, the γ places chosen with the least confidence are
 hidden and filled anew (Eq. (4)); the evaluator reads all of these in their order, and the best is
-shown. Without an evaluator it is the refined list of the best beam.
+shown, or what a few swaps make of it (`polish`, not in the paper). Without an evaluator it is the
+refined list of the best beam.
 
 B lists, W beams, M candidates, T places.
 """
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from model.decode import Beams, beam_search, remaining
 from model.layers import masked_log_softmax
-from model.psad.evaluator import Evaluator
+from model.psad.evaluator import Judge
+from model.psad.improve import neighbours
 from model.psad.losses import place_weights
 from model.psad.steps import Steps
 from model.psad.teacher import Memory, Teacher
@@ -40,17 +42,28 @@ class Lists(NamedTuple):
 
 
 def generate(
-    teacher: Teacher, evaluator: Evaluator | None, memory: Memory, width: int, refine: int
+    teacher: Teacher,
+    memory: Memory,
+    judge: Judge | None,
+    width: int,
+    refine: int,
+    polish: int = 0,
 ) -> Generated:
-    """The best list that a beam of `width` finds, with `refine` places filled anew."""
+    """The best list that a beam of `width` finds, with `refine` places filled anew.
+
+    Then `polish` rounds of the best swap of two neighbours, where the evaluator approves of one.
+    """
     found = search(teacher, memory, width)
     lists = Lists(found.chosen, found.confidence, found.scores)
     refined = refill_least_confident(teacher, memory, found, refine) if refine else lists
-    if evaluator is None:
+    if judge is None:
         return Generated(refined.chosen[:, 0], refined.confidence[:, 0].exp(), refined.scores[:, 0])
     if refine:  # keep the better of the two
         lists = Lists(*(torch.cat(pair, 1) for pair in zip(refined, lists, strict=True)))
-    return judge(evaluator, memory, lists)
+    best = best_of(judge, lists.chosen, lists.scores > NEVER / 2)
+    for _ in range(polish):
+        best = best_of(judge, torch.cat([best.chosen.unsqueeze(1), neighbours(best.chosen)], 1))
+    return best
 
 
 def search(teacher: Teacher, memory: Memory, width: int) -> Beams:
@@ -101,26 +114,28 @@ def _in_turn(logits: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
     return chosen, log_probabilities.gather(3, chosen.unsqueeze(3)).squeeze(3)
 
 
-def judge(evaluator: Evaluator, memory: Memory, lists: Lists) -> Generated:
-    """The list that the evaluator thinks most of, the first of equals."""
-    logits = evaluator(memory.candidates, lists.chosen, gaps=False)  # (B, L, T)
-    worth = evaluator.worth(logits, lists.chosen)
-    worth = torch.where(lists.scores > NEVER / 2, worth, NEVER)
+def best_of(judge: Judge, chosen: Tensor, real: Tensor | None = None) -> Generated:
+    """The list of chosen (B, L, T) that the evaluator thinks most of, the first of equals.
+
+    real (B, L) says which are lists at all.
+    """
+    log_chances = judge.log_chances(chosen, gaps=False)  # (B, L, T)
+    worth = judge.worth(log_chances, chosen)
+    if real is not None:
+        worth = torch.where(real, worth, NEVER)
     best = worth.argmax(1, keepdim=True)  # (B, 1)
-    place = best.unsqueeze(2).expand(-1, -1, lists.chosen.shape[2])
+    place = best.unsqueeze(2).expand(-1, -1, chosen.shape[2])
     return Generated(
-        lists.chosen.gather(1, place).squeeze(1),
-        torch.sigmoid(logits.gather(1, place).squeeze(1)),
+        chosen.gather(1, place).squeeze(1),
+        log_chances.gather(1, place).squeeze(1).exp(),
         worth.gather(1, best).squeeze(1),
     )
 
 
-def worth_of(
-    teacher: Teacher, evaluator: Evaluator | None, memory: Memory, chosen: Tensor
-) -> Tensor:
+def worth_of(teacher: Teacher, memory: Memory, judge: Judge | None, chosen: Tensor) -> Tensor:
     """(B, L) what finished lists (B, L, T) are worth, by what `generate` chooses by."""
-    if evaluator is not None:
-        return evaluator.worth(evaluator(memory.candidates, chosen), chosen)
+    if judge is not None:
+        return judge.worth(judge.log_chances(chosen), chosen)
     return torch.stack([_own_worth(teacher, memory, one) for one in chosen.unbind(1)], 1)
 
 

@@ -22,12 +22,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from features.schema import FeatureSchema, Side
 from model.decode import Pairs, choose_in_turn, influence_of
 from model.layers import Attention, FeedForward
 from model.psad.config import Config
 from model.psad.encoder import Encoded
-from model.psad.pairs import PairInfluence
-from model.psad.student import WidePath
+from model.psad.match import Match
+from model.psad.pairs import made_pairs
 from model.ranker import NO_ITEM
 
 
@@ -88,9 +89,10 @@ class TeacherLayer(nn.Module):
 class Teacher(nn.Module):
     """Logits of every candidate at the places of a list, given what stands above."""
 
-    def __init__(self, numbers: int, list_size: int, config: Config) -> None:
+    def __init__(self, schema: FeatureSchema, widths: dict[Side, int], config: Config) -> None:
+        """`widths` of the kinds of a side, by its name."""
         super().__init__()
-        width = config.width
+        width, list_size = config.width, schema.list_size
         self.config, self.list_size = config, list_size
         self.block_size = min(config.block_size, list_size)
         self.query_places = nn.Parameter(torch.randn(list_size, width) * 0.02)
@@ -99,8 +101,8 @@ class Teacher(nn.Module):
         self.layers = nn.ModuleList(TeacherLayer(config) for _ in range(config.teacher_layers))
         self.norm = nn.LayerNorm(width)
         self.candidate = nn.Linear(width, width + 1)
-        self.wide = WidePath(numbers if config.wide else 0)
-        self.pairs = PairInfluence(width) if config.pairs else None
+        self.match = Match(schema, widths, config)
+        self.pairs = made_pairs(widths["candidate"], config)
         self.register_buffer("block", torch.arange(list_size) // self.block_size, persistent=False)
         self.block: Tensor
 
@@ -108,7 +110,7 @@ class Teacher(nn.Module):
         """Everything about a list that no choice changes."""
         candidates = encoded.candidates
         keys = self.candidate(candidates)  # (B, M, d + 1)
-        bias = (keys[..., -1:] + self.wide(encoded.numbers)).transpose(1, 2)
+        bias = (keys[..., -1:] + self.match(encoded.kinds)).transpose(1, 2)
         vectors = keys[..., :-1].transpose(1, 2) / math.sqrt(candidates.shape[-1])
         return Memory(
             tuple(layer.remember(encoded.states) for layer in self.layers),
@@ -118,7 +120,7 @@ class Teacher(nn.Module):
             encoded.candidate_mask,
             vectors,
             bias,
-            None if self.pairs is None else self.pairs(candidates),
+            None if self.pairs is None else self.pairs(encoded),
         )
 
     def logits(

@@ -78,13 +78,13 @@ def test_an_empty_history_and_a_user_have_their_widths() -> None:
 
 
 def test_values_are_hidden_at_their_rate_in_training_alone() -> None:
-    embedding, index = made(0.25), torch.tensor([[2, PADDING, 3, UNKNOWN]]).repeat(5000, 1)
-    hidden = embedding._hide(index)
+    embedding, index = made(0.25), torch.tensor([[2, PADDING, 3]]).repeat(5000, 1)
+    hidden = embedding._hide(index, "history_bag")
     shares = (hidden == UNKNOWN).float().mean(0)
-    assert shares.tolist() == pytest.approx([0.25, 0.0, 0.25, 1.0], abs=0.03)
+    assert shares.tolist() == pytest.approx([0.25, 0.0, 0.25], abs=0.03)
     assert (hidden[hidden != UNKNOWN] == index[hidden != UNKNOWN]).all()
-    assert torch.equal(embedding.eval()._hide(index), index)
-    assert torch.equal(made(0.0)._hide(index), index)
+    assert torch.equal(embedding.eval()._hide(index, "history_bag"), index)
+    assert torch.equal(made(0.0)._hide(index, "history_bag"), index)
 
 
 def test_a_hidden_number_is_missing_by_its_flag_and_derived_ones_are_never_hidden() -> None:
@@ -124,3 +124,29 @@ def test_bags_are_read_in_training_as_they_are_otherwise(side: str, slots: int, 
         (gradient,) = torch.autograd.grad((means * weights).sum(), table.vectors.weight)
         found.append((means, gradient))
     torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_id_rate_of_1_reads_no_id_and_all_else(
+    monkeypatch: pytest.MonkeyPatch, training: bool
+) -> None:
+    monkeypatch.setattr("model.embed.MANY", 2)  # tags have three values, all others fewer
+    embedding = FeatureEmbedding(SCHEMA, WIDTH, 0.0, id_rate=1.0).train(training)
+    rows = embedding.items.vectors.weight.detach().numpy()
+    history = {
+        "history_categorical": torch.tensor([[[2]]]), "history_bag": torch.tensor([[[3, 2, 0]]]),
+        "history_numeric": torch.zeros(1, 1, 4),
+    }  # fmt: skip
+    found = embedding(history, "history")[0, 0].detach().numpy()
+    expected = [*rows[BRAND + 2], *rows[TAGS + UNKNOWN]]
+    np.testing.assert_allclose(found[: 2 * WIDTH], expected, atol=1e-6)
+
+
+def test_ids_are_hidden_at_a_rate_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.embed.MANY", 2)
+    torch.manual_seed(0)
+    embedding = FeatureEmbedding(SCHEMA, WIDTH, 0.2, id_rate=0.7).train()
+    index = torch.full((4000, 5), 2)  # three slots of tags, two of words
+    hidden = (embedding._hide(index, "candidate_bag") == UNKNOWN).float().mean(0)
+    np.testing.assert_allclose(hidden, [0.7, 0.7, 0.7, 0.2, 0.2], atol=0.03)
+    assert torch.equal(embedding.eval()._hide(index, "candidate_bag"), index)

@@ -9,7 +9,7 @@ import pytest
 
 from data.dataset import Dataset
 from model.config import resolve
-from paper.cells import Cell, plan, settings_of
+from paper.cells import Cell, data_settings, plan, settings_of
 from paper.reproduce import make_cells
 from paper.studies import ablation, distillation, quality
 from paper.study import CONFIGS, Asked, StudyError
@@ -56,7 +56,7 @@ def test_an_offline_student_is_given_its_teachers_run_of_the_same_seed(asked: As
     assert student.teacher == replace(found["psad-g-1"].run)
     assert f"offline_from={found['psad-g-1'].run.folder}" in student.words
     assert student.fingerprint != other.fingerprint
-    assert settings_of("sar-offline", asked) != settings_of("ar-offline", asked)
+    assert settings_of("sar-offline", asked, "shop") != settings_of("ar-offline", asked, "shop")
 
 
 def test_the_command_is_one_that_trains_what_the_cell_is(asked: Asked) -> None:
@@ -74,6 +74,38 @@ def test_settings_that_a_model_lacks_are_not_asked_of_it(asked: Asked) -> None:
     found = cells(asked, quality, only=("lambdamart", "dnn"))
     assert found["lambdamart-0"].run.settings["trees"] == "3"
     assert "trees" not in found["dnn-0"].run.settings
+
+
+def test_a_data_sets_settings_fill_what_a_variant_leaves_open() -> None:
+    full = data_settings("full", "simulator")
+    assert (full["context"], full["order_blind"], full["epochs"]) == ("improved", "true", "5")
+    assert "context" not in data_settings("context-exposure", "simulator")
+    assert "context" in data_settings("greedy", "simulator")
+    assert "embedding_width" not in data_settings("paper", "simulator")  # its preset's own
+    assert "polish" not in data_settings("prm", "simulator")
+    assert data_settings("lambdamart", "simulator") == {}
+    assert data_settings("full", "shop") == {}
+
+
+@pytest.mark.parametrize("file", sorted((CONFIGS / "data").glob("*.toml")))
+@pytest.mark.parametrize("variant", sorted(path.stem for path in CONFIGS.glob("*.toml")))
+def test_every_variant_can_be_trained_on_every_data_set(file: Path, variant: str) -> None:
+    before = data_settings(variant, file.stem)
+    found = resolve(None, None, CONFIGS / f"{variant}.toml", before)
+    values = found.settings.model_dump() | found.training.model_dump()
+    alone = resolve(None, None, CONFIGS / f"{variant}.toml", {})
+    others = alone.settings.model_dump() | alone.training.model_dump()
+    assert {key for key in values if values[key] != others[key]} <= before.keys()
+
+
+def test_a_command_says_the_data_sets_settings(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"full": {"dropout": "0.3"}, "wo-ce": {"dropout": "0.3"}}
+    monkeypatch.setattr("paper.cells.data_settings", lambda variant, data: told[variant])
+    before, now = cells(replace(asked, quick=False))["full-0"], cells(asked)["full-0"]
+    assert "dropout=0.3" in before.run.words
+    assert {"dropout=0.3", "width=8"} <= set(now.run.words)
 
 
 def test_two_datasets_of_one_name_are_refused(asked: Asked) -> None:

@@ -99,8 +99,10 @@ def test_the_page_is_made_of_the_results_alone(made: Asked, trained: list[str]) 
 
 def test_the_page_has_means_deviations_and_paired_intervals(made: Asked) -> None:
     page = (made.results / "ablation.md").read_text()
-    settings = {name: command.settings_of(name, made) for name in ablation.STUDY.variants}
-    groups = read_results(made, ablation.STUDY, settings).groups["shop"]
+    found = read_results(
+        made, ablation.STUDY, lambda name, data: command.settings_of(name, made, data)
+    )
+    groups = found.groups["shop"]
     files = [made.results / f"ablation/shop/wo-ce-{seed}.json" for seed in range(2)]
     values = [json.loads(f.read_text())["rows"]["generator"]["test"]["map@5"] for f in files]
     assert f"| {np.mean(values):.4f} ± {np.std(values, ddof=1):.4f} |" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from data.dataset import Dataset
 from model.decode import remaining
 from model.evaluate import in_evaluation
 from model.psad import losses
-from model.psad.search import Lists, generate, judge, refill_least_confident, search
+from model.psad.search import best_of, generate, refill_least_confident, search
 
 T = 5  # lists hold 4 to 9 candidates: fewer and more than T
 
@@ -22,6 +23,12 @@ def made(tools: Any, dataset: Dataset, **settings: Any) -> tuple[Any, Any]:
     ranker = tools.shaken(dataset, "psad", list_size=T, **settings).eval()
     with torch.no_grad():
         return ranker, ranker.teacher.remember(ranker.encoder(tools.odd(dataset).tensors))
+
+
+def judged(tools: Any, dataset: Dataset, ranker: Any) -> Any:
+    """The judge of the same lists."""
+    with torch.no_grad():
+        return ranker.evaluator.read(ranker.encoder(tools.odd(dataset).tensors))
 
 
 def test_confidence_is_the_chance_of_each_choice_given_what_stands_above(
@@ -90,20 +97,16 @@ def test_a_refined_place_takes_the_best_item_that_does_not_stay(
 
 def test_the_evaluator_takes_the_list_it_thinks_most_of(dataset: Dataset, tools: Any) -> None:
     ranker, memory = made(tools, dataset, beam=4)
+    judge = judged(tools, dataset, ranker)
     with torch.no_grad():
         found = search(ranker.teacher, memory, 4)
         refined = refill_least_confident(ranker.teacher, memory, found, 1)
-        shown = generate(ranker.teacher, ranker.evaluator, memory, 4, 1)
+        shown = generate(ranker.teacher, memory, judge, 4, 1)
         for one in range(len(shown.worth)):
             lists = torch.cat([found.chosen[one], refined.chosen[one]])
             alive = found.alive[one].repeat(2)
-            candidates = memory.candidates[one : one + 1]
-            worth = torch.tensor([
-                ranker.evaluator.worth(
-                    ranker.evaluator(candidates, row[None, None]), row[None, None]
-                ).item()
-                for row in lists
-            ])  # fmt: skip
+            together = lists.expand(len(shown.worth), -1, -1)
+            worth = judge.worth(judge.log_chances(together), together)[one]
             best = worth[alive].max().item()
             assert shown.worth[one].item() == pytest.approx(best, abs=1e-4)
             winners = lists[(worth >= best - 1e-5) & alive].tolist()
@@ -114,12 +117,13 @@ def test_a_beam_that_is_no_list_of_its_own_is_never_judged_best(
     dataset: Dataset, tools: Any
 ) -> None:
     ranker, memory = made(tools, dataset)
+    judge = judged(tools, dataset, ranker)
     chosen = torch.arange(T).expand(len(memory.candidates), 2, -1).clone()
     chosen = torch.where(chosen < memory.candidate_mask.sum(1)[:, None, None], chosen, -1)
     chosen[:, 0, :2] = chosen[:, 0, :2].flip(1)
     scores = torch.tensor([[-1e9, -3.0]]).expand(len(chosen), -1)
     with torch.no_grad():
-        shown = judge(ranker.evaluator, memory, Lists(chosen, torch.zeros(chosen.shape), scores))
+        shown = best_of(judge, chosen, scores > -1e8)
     assert torch.equal(shown.chosen, chosen[:, 1])
 
 
@@ -146,13 +150,14 @@ def test_a_list_is_worth_its_discounted_chances_or_its_clicks(
     dataset: Dataset, tools: Any, context: str
 ) -> None:
     ranker, memory = made(tools, dataset, context=context)
+    judge = judged(tools, dataset, ranker)
     orders = torch.tensor([[[2, 0, 1, -1, -1]]]).expand(len(memory.candidates), -1, -1)
     with torch.no_grad():
-        logits = ranker.evaluator(memory.candidates, orders)
-        worth = ranker.evaluator.worth(logits, orders)
+        log_chances = judge.log_chances(orders)
+        worth = judge.worth(log_chances, orders)
     discounts = [1.0, 0.6309, 0.5] if context == "rollout" else [1.0, 1.0, 1.0]
     for one in range(len(worth)):
-        chances = torch.sigmoid(logits[one, 0, :3]).tolist()
+        chances = log_chances[one, 0, :3].exp().tolist()
         by_hand = sum(p * d for p, d in zip(chances, discounts, strict=True))
         assert worth[one, 0].item() == pytest.approx(by_hand, abs=1e-3)
 
@@ -161,14 +166,66 @@ def test_the_evaluator_sees_what_stands_above_and_nothing_below(
     dataset: Dataset, tools: Any
 ) -> None:
     ranker, memory = made(tools, dataset)
+    judge = judged(tools, dataset, ranker)
     order = torch.arange(4).expand(len(memory.candidates), 1, -1)
     with torch.no_grad():
-        before = ranker.evaluator(memory.candidates, order)
+        before = judge.logits(order)
         for place in range(4):
             changed = order.clone()
             changed[:, :, place] = (place + 1) % 4
-            moved = (ranker.evaluator(memory.candidates, changed) - before).abs().amax(
-                (0, 1)
-            ) > 1e-6
+            moved = (judge.logits(changed) - before).abs().amax((0, 1)) > 1e-6
             assert not moved[:place].any()
             assert moved[place + 1 :].all()
+
+
+def test_the_looks_at_a_place_fall_and_multiply_the_chance(dataset: Dataset, tools: Any) -> None:
+    ranker, memory = made(tools, dataset, context="exposure")
+    judge, count = judged(tools, dataset, ranker), len(memory.candidates)
+    order = torch.arange(4).expand(count, 1, -1)
+    with torch.no_grad():
+        looks = ranker.evaluator.looks(40).exp()
+        falls = torch.nn.functional.softplus(ranker.evaluator.glance)
+        chances = judge.log_chances(order).exp()
+        by_hand = torch.sigmoid(judge.logits(order)) * looks[:4]
+    assert looks[0] == 1.0
+    assert (looks.diff() <= 0).all()
+    assert looks[2].item() == pytest.approx((-falls[0] - falls[1]).exp().item())
+    assert looks[-1] == looks[len(falls)]  # what is longer than any list of the training
+    torch.testing.assert_close(chances, by_hand)
+    assert made(tools, dataset)[0].evaluator.looks(5) is None
+
+
+def test_the_evaluator_learns_the_chance_of_a_click(dataset: Dataset, tools: Any) -> None:
+    ranker, batch = made(tools, dataset, context="exposure")[0], tools.odd(dataset)
+    mask = batch.candidate_mask
+    with torch.no_grad():
+        encoded = ranker.encoder(batch.tensors)
+        found = ranker.evaluator.loss(encoded, batch.labels)
+        order = torch.where(mask, torch.arange(mask.shape[1]), -1).unsqueeze(1)
+        chances = ranker.evaluator.read(encoded).log_chances(order).squeeze(1).exp()
+    by_hand = torch.nn.functional.binary_cross_entropy(chances[mask], batch.labels[mask])
+    torch.testing.assert_close(found, by_hand, atol=1e-4, rtol=1e-4)
+
+
+def test_polish_makes_the_best_swap_of_neighbours_each_round(dataset: Dataset, tools: Any) -> None:
+    ranker, memory = made(tools, dataset)
+    judge = judged(tools, dataset, ranker)
+
+    def worth(order: list[int], one: int) -> float:
+        filled = torch.tensor(order + [-1] * (T - len(order))).expand(len(memory.mask), 1, -1)
+        return float(judge.worth(judge.log_chances(filled), filled)[one, 0])
+
+    with torch.no_grad():
+        plain, polished = (generate(ranker.teacher, memory, judge, 2, 1, n) for n in (0, 3))
+        for one in range(len(memory.mask)):
+            order = [item for item in plain.chosen[one].tolist() if item >= 0]
+            for _ in range(3):
+                swapped = [order]
+                for upper, apart in itertools.product(range(len(order)), (1, 2)):
+                    if upper + apart < len(order):
+                        other = list(order)
+                        other[upper], other[upper + apart] = other[upper + apart], other[upper]
+                        swapped.append(other)
+                order = max(swapped, key=lambda each: worth(each, one))
+            assert polished.worth[one].item() == pytest.approx(worth(order, one), abs=1e-4)
+    assert (polished.worth > plain.worth + 1e-3).any()

@@ -17,10 +17,18 @@ T = 5  # lists hold 4 to 9 candidates: fewer and more than T
 
 def made(tools: Any, dataset: Dataset, **settings: Any) -> tuple[Teacher, Memory]:
     """A generator with weights on every path, and lists that it has read."""
-    settings = {"block_size": 2, "teacher_layers": 2, "refine": 1, "pairs": False} | settings
+    settings = {"block_size": 2, "teacher_layers": 2, "refine": 1, "pairs": "none"} | settings
     ranker = tools.shaken(dataset, "psad", list_size=T, **settings)
     with torch.no_grad():
         return ranker.teacher, ranker.teacher.remember(ranker.encoder(tools.odd(dataset).tensors))
+
+
+def encoded(tools: Any, dataset: Dataset, **settings: Any) -> Any:
+    """What the generator of `made` has read."""
+    settings = {"block_size": 2, "teacher_layers": 2, "refine": 1, "pairs": "none"} | settings
+    with torch.no_grad():
+        ranker = tools.shaken(dataset, "psad", list_size=T, **settings)
+        return ranker.encoder(tools.odd(dataset).tensors)
 
 
 def watched(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
@@ -100,8 +108,7 @@ def test_logits_are_scaled_products_with_the_candidates_eq_5(dataset: Dataset, t
         width = keys.shape[-1] - 1
         queries = caught[0].squeeze(1)
         by_hand = queries @ keys[..., :width].mT / math.sqrt(width) + keys[..., None, :, width]
-        numbers = tools.odd(dataset).tensors["candidate_numeric"]
-        by_hand = by_hand + teacher.wide.linear(numbers).mT
+        by_hand = by_hand + teacher.match(encoded(tools, dataset, block_size=T).kinds).mT
     torch.testing.assert_close(logits, by_hand)
 
 
@@ -139,12 +146,14 @@ def test_a_refill_sees_the_items_that_stay_and_not_the_hidden_one(
 def test_items_above_move_a_place_by_their_pairs(
     dataset: Dataset, tools: Any, block_size: int
 ) -> None:
-    teacher, memory = made(tools, dataset, block_size=block_size, pairs=True)
+    teacher, memory = made(tools, dataset, block_size=block_size, pairs="kinds")
     chosen = torch.tensor([[0, 1, 2, 3, -1]]).expand(memory.candidate_mask.shape[0], -1)
     with torch.no_grad():
         found = teacher.all_places(memory, chosen)
         plain = teacher.all_places(memory._replace(pairs=None), chosen)
-        giving, taking = teacher.pairs.project(memory.candidates).chunk(2, -1)
+        kinds = encoded(tools, dataset, block_size=block_size, pairs="kinds").kinds
+        giving, taking = teacher.pairs.project(kinds.candidates).chunk(2, -1)
+        giving = giving * (1 + teacher.pairs.scale(kinds.profile)).unsqueeze(1)
         decay = torch.sigmoid(teacher.pairs.fading)
         for place in range(T):
             by_hand = torch.zeros_like(found[:, place])
@@ -159,7 +168,7 @@ def test_items_above_move_a_place_by_their_pairs(
 
 
 def test_a_refilled_place_is_moved_by_those_above_that_stay(dataset: Dataset, tools: Any) -> None:
-    teacher, memory = made(tools, dataset, pairs=True)
+    teacher, memory = made(tools, dataset, pairs="kinds")
     lists = memory.candidate_mask.shape[0]
     chosen = torch.tensor([[[4, 1, 2, 3, 0]]]).expand(lists, 2, -1)
     hidden = torch.tensor([[[1, 3], [0, 2]]]).expand(lists, -1, -1)
@@ -176,7 +185,7 @@ def test_a_refilled_place_is_moved_by_those_above_that_stay(dataset: Dataset, to
 
 def test_influence_is_part_of_what_the_roll_out_chooses_by(dataset: Dataset, tools: Any) -> None:
     """Teacher-forced logits along the greedy list have each choice as the best that is left."""
-    teacher, memory = made(tools, dataset, block_size=3, pairs=True)
+    teacher, memory = made(tools, dataset, block_size=3, pairs="kinds")
     with torch.no_grad():
         chosen = teacher.roll_out(memory)
         logits = teacher.all_places(memory, chosen)

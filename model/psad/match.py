@@ -1,0 +1,103 @@
+"""What an item is worth to a user beside the network (not in the paper; `factors`, `wide`).
+
+A network of this size has to learn from data that a user who chose a kind of item lately wants more
+of it: a product of two things it reads. A factorisation machine has that product in its form
+(Rendle, ICDM 2010): here between the candidate's kinds (its categorical and bag features) and what
+the user is after, which is the profile plus the kinds of the history, each factor forgetting at a
+rate that it learns. And an item has a worth of its own, one number each (Wide & Deep, Cheng et al.,
+DLRS 2016), where a vector each would be learnt by heart.
+
+Each head has one of its own. B lists, N history, M candidates, r factors, e width of the kinds of a
+side, F numeric features, c categorical features.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from features.schema import FeatureSchema, Side
+from model.psad.config import Config
+
+
+class Kinds(NamedTuple):
+    """What is known of the items of a list before any network has read it."""
+
+    history: Tensor  # (B, N, e) normalised vectors of categorical and bag features
+    history_mask: Tensor  # (B, N)
+    candidates: Tensor  # (B, M, e')
+    profile: Tensor  # (B, p)
+    numbers: Tensor | None  # (B, M, F) the candidates' numeric features
+    values: Tensor | None  # (B, M, c) the candidates' categorical features, as indices
+
+    def detached(self) -> Kinds:
+        """The same, through which no gradient goes."""
+        return Kinds(*(None if one is None else one.detach() for one in self))
+
+
+def kinds_of(embedded: Tensor, width: int) -> Tensor:
+    """(B, n, e) normalised: categorical and bag vectors are the first `width` of a side's."""
+    if not width:  # of a side without such features: its presence
+        return torch.ones_like(embedded[..., :1])
+    return functional.layer_norm(embedded[..., :width], (width,))
+
+
+class Match(nn.Module):
+    """A logit for each candidate, whatever stands beside it."""
+
+    def __init__(self, schema: FeatureSchema, widths: dict[Side, int], config: Config) -> None:
+        """`widths` of the kinds of a side, by its name."""
+        super().__init__()
+        numbers = schema.width("candidate", "numeric") if config.wide else 0
+        self.numbers = nn.Linear(numbers, 1) if numbers else None
+        if self.numbers is not None:
+            nn.init.zeros_(self.numbers.weight)
+        sizes = [f.size for f in schema.of("candidate", "categorical")] if config.wide else []
+        self.values = nn.Embedding(sum(sizes), 1) if sizes else None
+        if self.values is not None:
+            nn.init.zeros_(self.values.weight)
+        starts = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+        self.register_buffer("starts", starts, persistent=False)
+        self.starts: Tensor
+        self.factors = Factors(widths, config) if config.factors else None
+
+    def forward(self, kinds: Kinds) -> Tensor | float:
+        """(B, M, 1), or 0 where there is nothing to read."""
+        parts: list[Tensor] = []
+        if self.numbers is not None and kinds.numbers is not None:
+            parts.append(self.numbers(kinds.numbers))
+        if self.values is not None and kinds.values is not None:
+            each = self.values(kinds.values + self.starts).squeeze(-1)  # (B, M, c)
+            parts.append(each.sum(2, keepdim=True))
+        if self.factors is not None:
+            parts.append(self.factors(kinds))
+        return sum(parts[1:], parts[0]) if parts else 0.0
+
+
+class Factors(nn.Module):
+    """What a user is after, times what an item is."""
+
+    def __init__(self, widths: dict[Side, int], config: Config) -> None:
+        super().__init__()
+        rank = config.factors
+        self.candidate = nn.Linear(widths["candidate"], rank, bias=False)
+        self.history = nn.Linear(widths["history"], rank, bias=False)
+        self.profile = nn.Linear(config.profile_width, rank)
+        # before the sigmoid: half of what was chosen is forgotten after 1 to 40 items
+        self.memory = nn.Parameter(torch.linspace(0.0, 4.0, rank))
+
+    def forward(self, kinds: Kinds) -> Tensor:
+        """(B, M, 1)."""
+        kept = torch.sigmoid(self.memory)  # (r,)
+        ago = torch.arange(kinds.history.shape[1], device=kept.device).unsqueeze(1)  # newest first
+        weights = (1.0 - kept) * torch.exp(ago * kept.log())  # (N, r)
+        weighted = self.history(kinds.history) * weights
+        # a sum as a product: ONNX Runtime's ReduceSum gets the shape of an empty history wrong
+        recent = kinds.history_mask.to(weighted.dtype).unsqueeze(1) @ weighted  # (B, 1, r)
+        after = self.profile(kinds.profile).unsqueeze(1) + recent
+        items = self.candidate(kinds.candidates) / math.sqrt(len(kept))  # (B, M, r)
+        return torch.as_tensor(items @ after.transpose(1, 2))
