@@ -26,7 +26,11 @@ from model.train import load_run
 
 SETTINGS: dict[str, Any] = {  # all that the default does not have
     "teacher_layers": 2, "block_size": 10, "refine": 3, "beam": 2, "evaluator": False,
-    "pairs": False,
+    "pairs": "none",
+}  # fmt: skip
+SHOWN: dict[str, Any] = {  # what the simulator's lists ask for
+    "context": "improved", "factors": 4, "pairs": "kinds", "polish": 2, "evaluator_layers": 0,
+    "id_rate": 1, "order_blind": True,
 }  # fmt: skip
 
 
@@ -48,9 +52,19 @@ def other(
     return export_generator(ranker, plain.schema, path), path, plain
 
 
-@pytest.fixture(params=["joint", "other"])
+@pytest.fixture(scope="module")
+def shown(
+    dataset: Any, tools: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Generator, Path, Any]:
+    """Lists read as they were shown."""
+    path = tmp_path_factory.mktemp("shown") / GENERATOR
+    ranker = tools.shaken(dataset, "psad", **SHOWN)
+    return export_generator(ranker, dataset.schema, path), path, dataset
+
+
+@pytest.fixture(params=["joint", "other", "shown"])
 def graph(request: pytest.FixtureRequest) -> tuple[Generator, Path, Any]:
-    """Both."""
+    """Each."""
     return tuple(request.getfixturevalue(request.param))
 
 

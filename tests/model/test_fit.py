@@ -247,6 +247,6 @@ def test_weights_decay_by_kind(dataset: Dataset, tools: Any) -> None:
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     assert len(decay) == sum(len(group["params"]) for group in groups)
     for name, parameter in ranker.named_parameters():
-        embeds = "vectors" in name
+        embeds = "vectors" in name or "values" in name
         matrix = parameter.ndim > 1 and name.endswith(".weight")
         assert decay[id(parameter)] == (0.1 if embeds else 0.02 if matrix else 0.0), name
