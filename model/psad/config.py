@@ -36,6 +36,7 @@ class Config(BaseModel):
     interaction: Literal["none", "concat", "late", "upn"] = "upn"  # Figure 4
     profile_width: int = Field(default=32, ge=1)  # d_u
     gate: bool = True  # Eqs. (11), (12); off is "w/o pg"
+    gate_width: int = Field(default=32, ge=1)  # of its hidden layers, which are not printed
     gate_stop_gradient: bool = True  # the ⊙ before X in Eq. (11)
     gate_add_profile: bool = True  # "combined with the projected user profile"
     gate_bias: float = 3.0  # S starts at sigmoid(3) = 0.95; the print has 0
@@ -66,6 +67,8 @@ class Config(BaseModel):
     beam: int = Field(default=4, ge=1)  # lists searched at once; 1 is greedy
     beam_score: Literal["likelihood", "utility"] = "likelihood"  # Σ log p, or Σ click probability
     evaluator: bool = True  # PRM judges the finished lists; off takes the beam's best
+    evaluator_width: int = Field(default=32, ge=1)
+    evaluator_heads: int = Field(default=2, ge=1)
     evaluator_layers: int = Field(default=1, ge=0)  # 0: what is above matters by `pairs` alone
     polish: int = Field(
         default=0, ge=0
@@ -92,6 +95,11 @@ class Config(BaseModel):
     def _consistent(self) -> Config:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
+        if self.evaluator_width % self.evaluator_heads:
+            raise ValueError(
+                f"evaluator_width {self.evaluator_width} does not divide into "
+                f"{self.evaluator_heads} evaluator_heads"
+            )
         if not (self.teacher or self.student):
             raise ValueError("teacher and student are both off, so that nothing would be trained")
         if self.context == "improved" and self.teacher and not self.evaluator:
@@ -114,6 +122,7 @@ PAPER: dict[str, Any] = {
     "factors": 0,
     "unknown_rate": 0.0,
     "gate_bias": 0.0,
+    "gate_width": 64,
     "step_loss": "binary",
     "step_loss_classes": "positive",
     "hinge": 1.0,

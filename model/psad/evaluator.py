@@ -9,7 +9,7 @@ place. Attention looks upward alone: a list that is cut at T then means what its
 Where lists are read as they were shown, a click also needs a look at its place: its probability is
 the chance of that look times that of a click on what is looked at (Richardson et al., WWW 2007).
 
-B lists, L orders of each, P places, M candidates, d width.
+B lists, L orders of each, P places, M candidates, v width of the evaluator.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class Evaluator(nn.Module):
         """`widths` of the kinds of a side, by its name."""
         super().__init__()
         self.config = config
-        places = schema.max_candidates
-        self.project = nn.Linear(config.width, config.width)
-        self.place = nn.Parameter(torch.randn(places, config.width) * 0.02)
+        places, width = schema.max_candidates, config.evaluator_width
+        self.project = nn.Linear(config.width, width)
+        self.place = nn.Parameter(torch.randn(places, width) * 0.02)
         self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, config.dropout)
+            Block(width, config.evaluator_heads, config.dropout)
             for _ in range(config.evaluator_layers)
         )
-        self.norm = nn.LayerNorm(config.width)
-        self.output = nn.Linear(config.width, 1)
+        self.norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, 1)
         self.match = Match(schema, widths, config)
         self.pairs = made_pairs(widths["candidate"], config)
         shown = config.clicks_depend_on_place
@@ -61,7 +61,7 @@ class Evaluator(nn.Module):
         return Judge(self, self.project(candidates), alone.squeeze(2), pairs)
 
     def looks(self, places: int) -> Tensor | None:
-        """(P,) logarithm of the chance that a place is looked at; None where that is no matter.
+        """(P,) the chance that a place is looked at; None where that is no matter.
 
         Places beyond what was trained are like the last.
         """
@@ -69,16 +69,20 @@ class Evaluator(nn.Module):
             return None
         falls = functional.pad(functional.softplus(self.glance), (1, 0)).cumsum(0)
         index = torch.arange(places, device=falls.device).clamp(max=len(falls) - 1)
-        return -falls[index]
+        return torch.exp(-falls)[index]
 
     def loss(self, encoded: Encoded, labels: Tensor) -> Tensor:
         """Cross-entropy of the clicks in the order that was shown; labels (B, M)."""
         mask = encoded.candidate_mask
         order = torch.arange(mask.shape[1], device=mask.device)
         order = torch.where(mask, order, -1).unsqueeze(1)
-        chances = self.read(encoded).log_chances(order).squeeze(1)
-        no_click = torch.log1p(-chances.exp().clamp(max=1 - 1e-6))
-        terms = -(labels * chances + (1 - labels) * no_click)
+        logits, looks = self.read(encoded).logits(order).squeeze(1), self.looks(mask.shape[1])
+        if looks is None:
+            terms = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        else:
+            click = functional.logsigmoid(logits) + looks.log()
+            no_click = torch.log1p(-click.exp().clamp(max=1 - 1e-6))
+            terms = -(labels * click + (1 - labels) * no_click)
         return (terms * mask).sum() / mask.sum().clamp(min=1)
 
 
@@ -88,7 +92,7 @@ class Judge:
     def __init__(
         self, evaluator: Evaluator, tokens: Tensor, alone: Tensor, pairs: Pairs | None
     ) -> None:
-        """tokens (B, M, d) of the candidates, alone (B, M) their logits whatever their place."""
+        """tokens (B, M, v) of the candidates, alone (B, M) their logits whatever their place."""
         self.evaluator, self.tokens, self.alone, self.pairs = evaluator, tokens, alone, pairs
 
     def logits(self, orders: Tensor, gaps: bool = True) -> Tensor:
@@ -101,33 +105,33 @@ class Judge:
         mask = torch.ones(1, places, places, dtype=torch.bool, device=orders.device).tril()
         real = (orders >= 0) if gaps else None  # (B, L, P)
         mask = mask if real is None else mask & real.flatten(0, 1).unsqueeze(1)  # (B·L, P, P)
-        x = self._tokens(items)  # (B·L, P, d)
+        x = self._tokens(items)  # (B·L, P, v)
         for block in evaluator.blocks:
             x = block(x, mask)
         deep = evaluator.output(evaluator.norm(x)).squeeze(-1).unflatten(0, (-1, count))
         logits: Tensor = deep + self.alone.gather(1, items.flatten(1)).view_as(deep)
         return logits if self.pairs is None else logits + self._influence(self.pairs, items, real)
 
-    def log_chances(self, orders: Tensor, gaps: bool = True) -> Tensor:
-        """(B, L, P) logarithm of the probability of a click at each place of orders (B, L, P)."""
-        found = functional.logsigmoid(self.logits(orders, gaps))
+    def chances(self, orders: Tensor, gaps: bool = True) -> Tensor:
+        """(B, L, P) the probability of a click at each place of orders (B, L, P)."""
+        found = torch.sigmoid(self.logits(orders, gaps))
         looks = self.evaluator.looks(orders.shape[2])
-        return found if looks is None else found + looks
+        return found if looks is None else found * looks
 
-    def worth(self, log_chances: Tensor, orders: Tensor) -> Tensor:
+    def worth(self, chances: Tensor, orders: Tensor) -> Tensor:
         """(B, L) expected gain of each list: discounted as DCG is, or the clicks themselves.
 
         Where lists are trained in the state that was shown, the probability of a click already
         falls with the place, and a discount would count that twice.
         """
-        chances = log_chances.exp() * (orders >= 0)
+        chances = chances * (orders >= 0)
         if self.evaluator.glance is None:
             places = torch.arange(orders.shape[2], device=orders.device)
             chances = chances * place_weights(places)
         return chances.sum(2)
 
     def _tokens(self, items: Tensor) -> Tensor:
-        """(B·L, P, d) what stands at each place of the orders (B, L, P)."""
+        """(B·L, P, v) what stands at each place of the orders (B, L, P)."""
         lists, candidates, _ = self.tokens.shape
         first = torch.arange(lists, device=items.device)[:, None, None] * candidates
         rows = (first + items).flatten(0, 1)  # (B·L, P)

@@ -49,7 +49,7 @@ def worth_of_exchanges(judge: Judge, chosen: Tensor, mask: Tensor, places: Tenso
     was_training = judge.evaluator.training
     judge.evaluator.eval()
     found = exchanged(chosen, candidates, place, item)
-    worth = judge.worth(judge.log_chances(found), found)
+    worth = judge.worth(judge.chances(found), found)
     judge.evaluator.train(was_training)
     return worth.unflatten(1, (-1, candidates))
 

@@ -119,15 +119,15 @@ def best_of(judge: Judge, chosen: Tensor, real: Tensor | None = None) -> Generat
 
     real (B, L) says which are lists at all.
     """
-    log_chances = judge.log_chances(chosen, gaps=False)  # (B, L, T)
-    worth = judge.worth(log_chances, chosen)
+    chances = judge.chances(chosen, gaps=False)  # (B, L, T)
+    worth = judge.worth(chances, chosen)
     if real is not None:
         worth = torch.where(real, worth, NEVER)
     best = worth.argmax(1, keepdim=True)  # (B, 1)
     place = best.unsqueeze(2).expand(-1, -1, chosen.shape[2])
     return Generated(
         chosen.gather(1, place).squeeze(1),
-        log_chances.gather(1, place).squeeze(1).exp(),
+        chances.gather(1, place).squeeze(1),
         worth.gather(1, best).squeeze(1),
     )
 
@@ -135,7 +135,7 @@ def best_of(judge: Judge, chosen: Tensor, real: Tensor | None = None) -> Generat
 def worth_of(teacher: Teacher, memory: Memory, judge: Judge | None, chosen: Tensor) -> Tensor:
     """(B, L) what finished lists (B, L, T) are worth, by what `generate` chooses by."""
     if judge is not None:
-        return judge.worth(judge.log_chances(chosen), chosen)
+        return judge.worth(judge.chances(chosen), chosen)
     return torch.stack([_own_worth(teacher, memory, one) for one in chosen.unbind(1)], 1)
 
 

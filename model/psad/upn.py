@@ -1,7 +1,7 @@
 """User Profile Network: who is looking, and what that changes (PSAD, section 4.3).
 
 A user without features, or of a data set without any, has the learned profile of the unknown.
-B lists, S = N + M items, d width, p profile width, E entries of a position table.
+B lists, S = N + M items, d width, g gate width, p profile width, E entries of a position table.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Gate(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        width, self.config = config.width, config
+        width, hidden, self.config = config.width, config.gate_width, config
         # the first layer of MLP(X ⊕ P_u) is a map of X plus a map of P_u, the latter once a user
-        self.from_items = nn.Linear(width, 2 * width)
-        self.from_profile = nn.Linear(config.profile_width, 2 * width, bias=False)
-        self.signal = FeedForward(width, width, 0.0)
+        self.from_items = nn.Linear(width, 2 * hidden)
+        self.from_profile = nn.Linear(config.profile_width, 2 * hidden, bias=False)
+        self.signal = FeedForward(hidden, hidden, 0.0, width)
         nn.init.zeros_(self.signal[-1].weight)
         nn.init.constant_(self.signal[-1].bias, config.gate_bias)
         self.add = nn.Linear(config.profile_width, width) if config.gate_add_profile else None
@@ -54,13 +54,13 @@ class Gate(nn.Module):
         return gated if added is None else gated + added
 
     def _of_user(self, profile: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What a user brings to the first layer (B, 1, 2d), and to the end (B, 1, d): one map."""
+        """What a user brings to the first layer (B, 1, 2g), and to the end (B, 1, d): one map."""
         weight, bias = self.from_profile.weight, self.from_items.bias
         if self.add is None:
             return linear(profile, weight, bias).unsqueeze(1), None
         weight, bias = torch.cat([weight, self.add.weight]), torch.cat([bias, self.add.bias])
-        both = linear(profile, weight, bias).unsqueeze(1)  # (B, 1, 3d)
-        once, added = both.split([2 * self.config.width, self.config.width], 2)
+        both = linear(profile, weight, bias).unsqueeze(1)  # (B, 1, 2g + d)
+        once, added = both.split([2 * self.config.gate_width, self.config.width], 2)
         return once, added
 
 

@@ -78,7 +78,7 @@ def test_settings_that_a_model_lacks_are_not_asked_of_it(asked: Asked) -> None:
 
 def test_a_data_sets_settings_fill_what_a_variant_leaves_open() -> None:
     full = data_settings("full", "simulator")
-    assert (full["context"], full["order_blind"], full["epochs"]) == ("improved", "true", "5")
+    assert (full["context"], full["order_blind"], full["epochs"]) == ("improved", "true", "4")
     assert "context" not in data_settings("context-exposure", "simulator")
     assert "context" in data_settings("greedy", "simulator")
     assert "embedding_width" not in data_settings("paper", "simulator")  # its preset's own

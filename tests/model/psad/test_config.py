@@ -19,15 +19,15 @@ BASE: dict[str, Any] = {
     "embedding_width": 4, "width": 16, "layers": 1, "heads": 2, "dropout": 0.0,
     "unknown_rate": 0.0, "attn_bias": "logit", "position": "relative", "residual": True,
     "wide": True, "factors": 4, "interaction": "upn", "profile_width": 4, "gate": True,
-    "gate_stop_gradient": True, "gate_add_profile": True, "gate_bias": 3.0,
+    "gate_stop_gradient": True, "gate_width": 8, "gate_add_profile": True, "gate_bias": 3.0,
     "personal_position": True, "position_stop_gradient": True, "teacher": True, "student": True,
     "block_size": 2, "teacher_layers": 1, "refine": 1, "context": "rollout", "exploration": 0.0,
     "step_loss": "softmax", "step_loss_classes": "both", "hinge": 0.0, "hinge_on": "logits",
     "tail_weight": 0.1, "mask_chosen": True, "scorer_loss": "softmax", "alpha": 0.5,
     "temperature": 1.0, "decay": 0.5, "distillation": "logits", "mutual": False,
     "distillation_warmup": 0.0, "order_blind": False, "pairs": "kinds", "beam": 4,
-    "beam_score": "likelihood", "evaluator": True, "evaluator_layers": 1,
-    "evaluator_stop_gradient": True, "polish": 0,
+    "beam_score": "likelihood", "evaluator": True, "evaluator_width": 8, "evaluator_heads": 2,
+    "evaluator_layers": 1, "evaluator_stop_gradient": True, "polish": 0,
 }  # fmt: skip
 NEEDS: dict[str, dict[str, Any]] = {  # what has to be set for a switch to be felt
     "step_loss_classes": {"step_loss": "binary"},
@@ -36,10 +36,10 @@ NEEDS: dict[str, dict[str, Any]] = {  # what has to be set for a switch to be fe
 }
 OTHER: dict[str, Any] = {  # a second value of what is neither a bool nor a choice
     "embedding_width": 3, "width": 8, "layers": 2, "heads": 4, "dropout": 0.5,
-    "unknown_rate": 0.5, "profile_width": 3, "gate_bias": 0.0, "block_size": 3,
+    "unknown_rate": 0.5, "profile_width": 3, "gate_width": 5, "gate_bias": 0.0, "block_size": 3,
     "teacher_layers": 2, "refine": 2, "exploration": 20.0, "hinge": 1.0, "tail_weight": 0.3,
     "alpha": 0.2, "temperature": 2.0, "decay": "dcg", "distillation_warmup": 0.9, "beam": 1,
-    "evaluator_layers": 2, "factors": 0, "polish": 2,
+    "evaluator_width": 16, "evaluator_heads": 4, "evaluator_layers": 2, "factors": 0, "polish": 2,
 }  # fmt: skip
 ELSEWHERE = {
     "offline_from",  # names a run; tests/model/psad/test_offline.py

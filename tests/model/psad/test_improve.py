@@ -63,12 +63,12 @@ def test_the_evaluator_is_asked_about_every_item_at_a_place(dataset: Dataset, to
         worth = worth_of_exchanges(judge, chosen, mask, torch.tensor([[0, 3]]).expand(len(mask), 2))
         assert ranker.evaluator.training  # dropout is as it was
         ranker.evaluator.eval()
-        as_it_is = judge.worth(judge.log_chances(chosen[:, None]), chosen[:, None])
+        as_it_is = judge.worth(judge.chances(chosen[:, None]), chosen[:, None])
         own = worth[:, 0].gather(1, chosen[:, :1])
         torch.testing.assert_close(own, as_it_is)  # an item at its own place
         last = worth[:, 1].gather(1, chosen[:, :1])  # the first and the last swap
         swapped = chosen[:, [3, 1, 2, 0]].unsqueeze(1)
-        torch.testing.assert_close(last, judge.worth(judge.log_chances(swapped), swapped))
+        torch.testing.assert_close(last, judge.worth(judge.chances(swapped), swapped))
 
 
 def test_advice_is_followed_where_it_is_clear() -> None:

@@ -106,7 +106,7 @@ def test_the_evaluator_takes_the_list_it_thinks_most_of(dataset: Dataset, tools:
             lists = torch.cat([found.chosen[one], refined.chosen[one]])
             alive = found.alive[one].repeat(2)
             together = lists.expand(len(shown.worth), -1, -1)
-            worth = judge.worth(judge.log_chances(together), together)[one]
+            worth = judge.worth(judge.chances(together), together)[one]
             best = worth[alive].max().item()
             assert shown.worth[one].item() == pytest.approx(best, abs=1e-4)
             winners = lists[(worth >= best - 1e-5) & alive].tolist()
@@ -153,11 +153,11 @@ def test_a_list_is_worth_its_discounted_chances_or_its_clicks(
     judge = judged(tools, dataset, ranker)
     orders = torch.tensor([[[2, 0, 1, -1, -1]]]).expand(len(memory.candidates), -1, -1)
     with torch.no_grad():
-        log_chances = judge.log_chances(orders)
-        worth = judge.worth(log_chances, orders)
+        found = judge.chances(orders)
+        worth = judge.worth(found, orders)
     discounts = [1.0, 0.6309, 0.5] if context == "rollout" else [1.0, 1.0, 1.0]
     for one in range(len(worth)):
-        chances = log_chances[one, 0, :3].exp().tolist()
+        chances = found[one, 0, :3].tolist()
         by_hand = sum(p * d for p, d in zip(chances, discounts, strict=True))
         assert worth[one, 0].item() == pytest.approx(by_hand, abs=1e-3)
 
@@ -183,9 +183,9 @@ def test_the_looks_at_a_place_fall_and_multiply_the_chance(dataset: Dataset, too
     judge, count = judged(tools, dataset, ranker), len(memory.candidates)
     order = torch.arange(4).expand(count, 1, -1)
     with torch.no_grad():
-        looks = ranker.evaluator.looks(40).exp()
+        looks = ranker.evaluator.looks(40)
         falls = torch.nn.functional.softplus(ranker.evaluator.glance)
-        chances = judge.log_chances(order).exp()
+        chances = judge.chances(order)
         by_hand = torch.sigmoid(judge.logits(order)) * looks[:4]
     assert looks[0] == 1.0
     assert (looks.diff() <= 0).all()
@@ -202,7 +202,7 @@ def test_the_evaluator_learns_the_chance_of_a_click(dataset: Dataset, tools: Any
         encoded = ranker.encoder(batch.tensors)
         found = ranker.evaluator.loss(encoded, batch.labels)
         order = torch.where(mask, torch.arange(mask.shape[1]), -1).unsqueeze(1)
-        chances = ranker.evaluator.read(encoded).log_chances(order).squeeze(1).exp()
+        chances = ranker.evaluator.read(encoded).chances(order).squeeze(1)
     by_hand = torch.nn.functional.binary_cross_entropy(chances[mask], batch.labels[mask])
     torch.testing.assert_close(found, by_hand, atol=1e-4, rtol=1e-4)
 
@@ -213,7 +213,7 @@ def test_polish_makes_the_best_swap_of_neighbours_each_round(dataset: Dataset, t
 
     def worth(order: list[int], one: int) -> float:
         filled = torch.tensor(order + [-1] * (T - len(order))).expand(len(memory.mask), 1, -1)
-        return float(judge.worth(judge.log_chances(filled), filled)[one, 0])
+        return float(judge.worth(judge.chances(filled), filled)[one, 0])
 
     with torch.no_grad():
         plain, polished = (generate(ranker.teacher, memory, judge, 2, 1, n) for n in (0, 3))
