@@ -57,8 +57,9 @@ class Evaluator(nn.Module):
             encoded = encoded.detached()
         candidates = encoded.candidates
         pairs = None if self.pairs is None else self.pairs(encoded)
-        alone = torch.zeros_like(candidates[..., :1]) + self.match(encoded.kinds)  # (B, M, 1)
-        return Judge(self, self.project(candidates), alone.squeeze(2), pairs)
+        match = self.match(encoded.kinds)  # (B, M, 1), or 0
+        alone = match.squeeze(2) if isinstance(match, Tensor) else None
+        return Judge(self, self.project(candidates), alone, pairs)
 
     def looks(self, places: int) -> Tensor | None:
         """(P,) the chance that a place is looked at; None where that is no matter.
@@ -90,9 +91,9 @@ class Judge:
     """What an evaluator thinks of lists of the same candidates."""
 
     def __init__(
-        self, evaluator: Evaluator, tokens: Tensor, alone: Tensor, pairs: Pairs | None
+        self, evaluator: Evaluator, tokens: Tensor, alone: Tensor | None, pairs: Pairs | None
     ) -> None:
-        """tokens (B, M, v) of the candidates, alone (B, M) their logits whatever their place."""
+        """tokens (B, M, v) of the candidates, alone (B, M) a logit of each whatever its place."""
         self.evaluator, self.tokens, self.alone, self.pairs = evaluator, tokens, alone, pairs
 
     def logits(self, orders: Tensor, gaps: bool = True) -> Tensor:
@@ -108,8 +109,9 @@ class Judge:
         x = self._tokens(items)  # (B·L, P, v)
         for block in evaluator.blocks:
             x = block(x, mask)
-        deep = evaluator.output(evaluator.norm(x)).squeeze(-1).unflatten(0, (-1, count))
-        logits: Tensor = deep + self.alone.gather(1, items.flatten(1)).view_as(deep)
+        logits: Tensor = evaluator.output(evaluator.norm(x)).squeeze(-1).unflatten(0, (-1, count))
+        if self.alone is not None:
+            logits = logits + self.alone.gather(1, items.flatten(1)).unflatten(1, (count, places))
         return logits if self.pairs is None else logits + self._influence(self.pairs, items, real)
 
     def chances(self, orders: Tensor, gaps: bool = True) -> Tensor:

@@ -53,7 +53,7 @@ class Match(nn.Module):
         """`widths` of the kinds of a side, by its name."""
         super().__init__()
         numbers = schema.width("candidate", "numeric") if config.wide else 0
-        self.numbers = nn.Linear(numbers, 1) if numbers else None
+        self.numbers = nn.Linear(numbers, 1, bias=False) if numbers else None
         if self.numbers is not None:
             nn.init.zeros_(self.numbers.weight)
         sizes = [f.size for f in schema.of("candidate", "categorical")] if config.wide else []
@@ -71,8 +71,8 @@ class Match(nn.Module):
         if self.numbers is not None and kinds.numbers is not None:
             parts.append(self.numbers(kinds.numbers))
         if self.values is not None and kinds.values is not None:
-            each = self.values(kinds.values + self.starts).squeeze(-1)  # (B, M, c)
-            parts.append(each.sum(2, keepdim=True))
+            each = self.values.weight.squeeze(1)[kinds.values + self.starts]  # (B, M, c)
+            parts.append(each.sum(2, keepdim=True) if each.shape[2] > 1 else each)
         if self.factors is not None:
             parts.append(self.factors(kinds))
         return sum(parts[1:], parts[0]) if parts else 0.0
