@@ -57,12 +57,13 @@ class Attention(nn.Module):
         """Heads already split: (B, h, Q, d/h) and (B, h, S, d/h) to (B, Q, d)."""
         inside = 0.0 if bias is None or self.post_bias else bias
         shift = torch.where(mask, inside, NEVER).unsqueeze(1).to(q.dtype)  # (B, 1, Q, S)
-        if bias is None:
+        # a bias that learns has no fused kernel, and an exported graph is fused by its runtime
+        if bias is None and not torch.compiler.is_exporting():
             attended = functional.scaled_dot_product_attention(q, k, v, shift)
-        else:  # a bias that learns has no fused kernel
+        else:
             logits = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)  # (B, h, Q, S)
             weights = (logits + shift).softmax(-1)  # PSAD Eq. (1)
-            if self.post_bias:
+            if self.post_bias and bias is not None:
                 weights = weights + (bias * mask).unsqueeze(1)
             attended = weights @ v
         return self.output(attended.transpose(1, 2).flatten(-2))  # (B, Q, d)
