@@ -27,7 +27,7 @@ from model import registry
 from model.config import Training
 from model.embed import FeatureEmbedding
 from model.evaluate import evaluate
-from model.fit import _Loop
+from model.fit import Loop
 from model.layers import Dropout
 from model.ranker import NEVER, Batch, NeuralRanker
 
@@ -59,7 +59,7 @@ def parts(loop: Any) -> dict[str, float]:
     for _ in range(ROUNDS):
         for place, batch in enumerate(batches):
             clock.clear()
-            clock["step"] = seconds(lambda batch=batch: loop._step(batch))
+            clock["step"] = seconds(lambda batch=batch: loop.step(batch))
             clock["other"] = 2 * clock["step"] - sum(clock.values())
             for name, taken in clock.items():
                 least[name][place] = min(least[name][place], taken)
@@ -155,7 +155,7 @@ def main(folder: str, model: str = "psad") -> None:
     dataset, module = Dataset.load(Path(folder)), registry.find(model)
     ranker = module.Ranker(dataset.schema, module.Config())
     with tempfile.TemporaryDirectory() as run:
-        loop = _Loop(ranker, dataset, Path(run), Training())
+        loop = Loop(ranker, dataset, Path(run), Training())
         batch = next(iter(loop.loader))
         for name, taken in parts(loop).items():
             print(f"{name:26} {taken:8.2f} ms")

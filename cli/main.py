@@ -297,8 +297,8 @@ def reproduce(
 ) -> None:
     """Make a study of the paper's again.
 
-    STUDY is ablation (Table 4), distillation (Table 5), hyperparameters (Figure 3), interaction
-    (Figure 4), training (which training suits PSAD) or quality (PSAD beside the baselines).
+    STUDY is quality (Table 2), efficiency (Table 3), ablation (Table 4), distillation (Table 5),
+    hyperparameters (Figure 3), interaction (Figure 4) or training (which training suits PSAD).
     Trains what is not trained yet, keeps every result as JSON, and writes tables and figures. What
     was interrupted goes on; without --data the tables are made anew of the results that are there.
 

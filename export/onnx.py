@@ -62,22 +62,23 @@ AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 def export_scorer(ranker: nn.Module, schema: FeatureSchema, path: Path) -> Scorer:
     """Write the scoring network's graph; returns the torch module it was made from."""
-    return _export(Scorer(ranker, _names(schema)), schema, path, (OUTPUT,))
+    return export_network(Scorer(ranker, input_names(schema)), schema, path, (OUTPUT,))
 
 
 def export_generator(ranker: nn.Module, schema: FeatureSchema, path: Path) -> Generator:
     """Write the generator's graph, for the beams that `ranker.beam` says now."""
-    return _export(Generator(ranker, _names(schema)), schema, path, GENERATED)
+    return export_network(Generator(ranker, input_names(schema)), schema, path, GENERATED)
 
 
-def _names(schema: FeatureSchema) -> tuple[str, ...]:
+def input_names(schema: FeatureSchema) -> tuple[str, ...]:
+    """In the order in which a Network takes its tensors."""
     return tuple(spec.name for spec in schema.tensors())
 
 
-def _export(
+def export_network(
     network: AnyNetwork, schema: FeatureSchema, path: Path, outputs: tuple[str, ...]
 ) -> AnyNetwork:
-    """One file with the weights inside."""
+    """Write a network as one file with the weights inside; returns it."""
     specs, network = schema.tensors(), network.eval()
     arrays = random_arrays(schema, np.random.default_rng(0), lists=2, history=3, candidates=5)
     inputs = tuple(torch.from_numpy(arrays[spec.name]) for spec in specs)

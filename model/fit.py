@@ -83,7 +83,7 @@ def fit_by_gradient(
 
     Writes weights, progress.jsonl and checkpoints/ into `folder`. Raises Diverged.
     """
-    loop = _Loop(ranker, dataset, folder, training)
+    loop = Loop(ranker, dataset, folder, training)
     if resume:
         loop.resume()
     while loop.goes_on():
@@ -98,7 +98,7 @@ def fit_by_gradient(
     }
 
 
-class _Loop:
+class Loop:
     """One training run."""
 
     def __init__(
@@ -169,12 +169,13 @@ class _Loop:
         total = self.steps * self.training.epochs
         for step, batch in enumerate(self._bar()):
             self.ranker.on_progress((self.state.epoch * self.steps + step) / total)
-            terms = self._step(batch.to(self.accelerator.device))
+            terms = self.step(batch.to(self.accelerator.device))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value
         return {f"loss_{name}": round(value / self.steps, 6) for name, value in sums.items()}
 
-    def _step(self, batch: Batch) -> dict[str, float]:
+    def step(self, batch: Batch) -> dict[str, float]:
+        """Forward, backward, update; each loss term. Raises Diverged."""
         with self.accelerator.autocast():
             terms = self.model(batch)
         stacked = torch.stack(list(terms.values()))

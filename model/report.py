@@ -119,7 +119,7 @@ def describe(dataset: Dataset, split: str) -> dict[str, str]:
         "split": f"{NOTES[info['split']]} {_later(dataset, split)}",
         **({"truth": describe_truth(dataset)} if has_truth(dataset) else {}),
         "commit": commit() or "unknown (not in a git checkout)",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "machine": machine(),
         "command": _command(),
         "date": datetime.now(UTC).date().isoformat(),
     }
@@ -143,6 +143,11 @@ def _later(dataset: Dataset, split: str) -> str:
     train, judged = (dataset.timestamps(dataset.splits[name]) for name in ("train", split))
     share = float(np.mean(train > np.median(judged)))
     return f"{share:.0%} of the train lists are later than the median {split} list."
+
+
+def machine() -> str:
+    """What a table was made by."""
+    return f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
 def _processor() -> str:

@@ -79,10 +79,10 @@ def plan(asked: Asked, study: Study) -> list[Cell]:
 
 def settings_of(variant: str, asked: Asked, data: str) -> str:
     """Fingerprint of a variant as it now is on data of that name, whatever the seed."""
-    configured = _configured(variant, _before(variant, asked, data))
-    taught = configured.settings.model_dump().get(TEACHER)
+    found = configured(variant, asked, data)
+    taught = found.settings.model_dump().get(TEACHER)
     theirs = settings_of(Path(taught).name, asked, data) if taught else None
-    return _digest(_values(configured, theirs))
+    return digest(_values(found, theirs))
 
 
 def data_settings(variant: str, data: str) -> dict[str, str]:
@@ -112,14 +112,14 @@ def data_of(data: Dataset) -> dict[str, Any]:
 
 def _run(folder: Path, data: Dataset, variant: str, seed: int, asked: Asked) -> Run:
     settings = _before(variant, asked, data.schema.name)
-    configured = _configured(variant, settings)
+    found = _configured(variant, settings)
     teacher = None
-    if taught := configured.settings.model_dump().get(TEACHER):
+    if taught := found.settings.model_dump().get(TEACHER):
         teacher = _run(folder, data, Path(taught).name, seed, asked)
         settings |= {TEACHER: str(teacher.folder)}
-    values = _values(configured, teacher.fingerprint if teacher else None)
-    fingerprint = _digest(values | {"data": data_of(data), "seed": seed})
-    place = f"{configured.model}-{seed}-{fingerprint[:10]}"
+    values = _values(found, teacher.fingerprint if teacher else None)
+    fingerprint = digest(values | {"data": data_of(data), "seed": seed})
+    place = f"{found.model}-{seed}-{fingerprint[:10]}"
     return Run(folder, data_of(data), asked.runs / data.schema.name / place, variant, seed,
                settings, fingerprint, teacher)  # fmt: skip
 
@@ -133,6 +133,11 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def configured(variant: str, asked: Asked, data: str) -> Configured:
+    """A variant as it now is on data of that name."""
+    return _configured(variant, _before(variant, asked, data))
+
+
 def _configured(variant: str, settings: Mapping[str, str]) -> Configured:
     return resolve(None, None, CONFIGS / f"{variant}.toml", _known(variant, settings))
 
@@ -144,15 +149,16 @@ def _known(variant: str, settings: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in settings.items() if key in fields}
 
 
-def _values(configured: Configured, teacher: str | None) -> dict[str, Any]:
+def _values(found: Configured, teacher: str | None) -> dict[str, Any]:
     """Everything a run's result depends on but seed and data; a teacher by its fingerprint."""
-    settings = configured.settings.model_dump(mode="json")
+    settings = found.settings.model_dump(mode="json")
     if teacher:
         settings[TEACHER] = teacher
-    training = configured.training.model_dump(mode="json", exclude={"seed", "tensorboard"})
-    return {"model": configured.model, "settings": settings, "training": training}
+    training = found.training.model_dump(mode="json", exclude={"seed", "tensorboard"})
+    return {"model": found.model, "settings": settings, "training": training}
 
 
-def _digest(values: Mapping[str, Any] | Sequence[Any]) -> str:
+def digest(values: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Of all that JSON can hold."""
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

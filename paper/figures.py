@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,45 @@ def draw_activity(results: Results, place: Path) -> list[Path]:
             axis.grid(alpha=0.3)
     _legend(figure, axes.flat)
     return _save(figure, place)
+
+
+def draw_efficiency(
+    found: Mapping[str, Any], shares: Mapping[str, Any], base: str, place: Path
+) -> list[Path]:
+    """Two panels a data set: the time of a call, and the generator's parts, as ratios to `base`."""
+    figure = _figure(9.5, 3.1 * len(found))
+    axes = figure.subplots(len(found), 2, squeeze=False)
+    for (calls, parts), (name, content) in zip(axes, found.items(), strict=True):
+        times = content["call"]["p50_ms"]
+        places = range(len(times))
+        for row in content["call"]["mflop"]:
+            if not row.startswith("up to"):
+                ratios = [column[row] / column[base] for column in times.values()]
+                calls.plot(
+                    places, ratios, marker="o", ms=3, lw=2 if row == base else 1.2, label=row
+                )
+        _batches(calls, times, f"{name}: time of a call ÷ {base}")
+        calls.set_yscale("log")
+        calls.set_yticks((ticks := (0.1, 0.2, 0.5, 1, 2, 5, 10)), [f"{one:g}×" for one in ticks])
+        calls.minorticks_off()
+        calls.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+        below = [0.0] * len(times)
+        for part in shares[name].get("mflop", ()):
+            ratios = [shares[name][size][part] / times[size][base] for size in times]
+            parts.bar(places, ratios, 0.6, below, label=part)
+            below = [under + ratio for under, ratio in zip(below, ratios, strict=True)]
+        _batches(parts, times, f"{name}: parts of PSAD-G ÷ {base}")
+        if parts.has_data():
+            parts.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
+        parts.set_visible(parts.has_data())
+    return _save(figure, place)
+
+
+def _batches(axis: Axes, sizes: Sequence[str] | Mapping[str, Any], title: str) -> None:
+    axis.set_xticks(range(len(sizes)), list(sizes))
+    axis.set_xlabel("batch size, lists")
+    axis.set_title(title, fontsize=9)
+    axis.grid(axis="y", alpha=0.3)
 
 
 def _factor(axis: Axes, results: Results, factor: str, metric: str) -> None:

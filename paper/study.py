@@ -34,7 +34,8 @@ class Study:
     variants: tuple[str, ...]  # files of paper/configs/, in the tables' order; the base is one
     quick: tuple[str, ...]  # those of the quick version
     base: str = "full"  # what each is compared with
-    split: Literal["valid", "test"] = "test"  # a screening reads validation lists
+    # a screening reads validation lists; `train` judges nothing
+    split: Literal["valid", "test", "train"] = "test"
     modes: tuple[str, ...] = ("generator", "scorer")  # in the tables' order
     # figure 3: a setting -> the variants that differ by it
     factors: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -15,7 +15,7 @@ import torch
 from data.dataset import Dataset
 from model.config import Training
 from model.evaluate import evaluate
-from model.fit import Diverged, _groups, _Loop, _shape
+from model.fit import Diverged, Loop, _groups, _shape
 from model.ranker import NeuralRanker
 
 BRIEF = Training(epochs=4, patience=4, batch_size=64, learning_rate=0.02, average=0.9)
@@ -89,8 +89,8 @@ def whole(
 @pytest.mark.parametrize(
     ("method", "at", "left"),
     [
-        pytest.param("_step", 2, 0, id="in-the-first-epoch"),
-        pytest.param("_step", 9, 2, id="in-a-later-epoch"),
+        pytest.param("step", 2, 0, id="in-the-first-epoch"),
+        pytest.param("step", 9, 2, id="in-a-later-epoch"),
         pytest.param("_keep", 2, 1, id="before-the-record"),
         pytest.param("_checkpoint", 3, 2, id="between-record-and-checkpoint"),
     ],
@@ -100,16 +100,16 @@ def test_an_interrupted_run_becomes_the_run_it_would_have_been(
     whole: tuple[float, Path, NeuralRanker, dict[str, Any]], method: str, at: int, left: int,
 ) -> None:  # fmt: skip
     average, folder, ranker, summary = whole
-    plain, calls = getattr(_Loop, method), []
+    plain, calls = getattr(Loop, method), []
 
-    def fails(self: _Loop, *arguments: Any) -> Any:
+    def fails(self: Loop, *arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == at:
             raise Interrupted
         return plain(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Loop, method, fails)
+        patch.setattr(Loop, method, fails)
         with pytest.raises(Interrupted):
             fitted(dataset, tools, tmp_path / "cut", average=average)
     found = sorted(path.name for path in (tmp_path / "cut" / "checkpoints").glob("epoch-*"))
@@ -161,9 +161,7 @@ def test_training_stops_when_validation_no_longer_improves(
     dataset: Dataset, tools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = iter([0.5, 0.7, 0.6, 0.7, 0.65, 0.9])
-    monkeypatch.setattr(
-        _Loop, "_validate", lambda self: {"ndcg_scorer": 0.0, "valid": next(values)}
-    )
+    monkeypatch.setattr(Loop, "_validate", lambda self: {"ndcg_scorer": 0.0, "valid": next(values)})
     _, found = fitted(dataset, tools, tmp_path / "run", "dnn", epochs=20, patience=3)
     assert found["best_epoch"] == 2  # a tie is no improvement
     assert found["epochs"] == 5
@@ -189,17 +187,17 @@ def test_a_loss_that_is_no_number_ends_the_run_and_says_what_to_do(
 
 
 def test_validation_uses_the_averaged_weights(dataset: Dataset, tools: Any, tmp_path: Path) -> None:
-    loop = _Loop(tools.model(dataset, "dnn"), dataset, tmp_path, training(average=0.5))
+    loop = Loop(tools.model(dataset, "dnn"), dataset, tmp_path, training(average=0.5))
     before = {name: one.clone() for name, one in loop.ranker.named_parameters()}
     seen: list[dict[str, torch.Tensor]] = []
-    plain = loop._step
+    plain = loop.step
 
     def watching(batch: Any) -> dict[str, float]:
         values = plain(batch)
         seen.append({name: one.detach().clone() for name, one in loop.ranker.named_parameters()})
         return values
 
-    loop._step = watching
+    loop.step = watching
     loop._train()
     for name, found in loop.judged.named_parameters():
         mean = seen[0][name]  # the average begins with the first step's weights
@@ -208,7 +206,7 @@ def test_validation_uses_the_averaged_weights(dataset: Dataset, tools: Any, tmp_
             mean = keep * mean + (1 - keep) * one[name]
         torch.testing.assert_close(found, mean)
         assert not torch.equal(seen[-1][name], before[name]) or not before[name].any()
-    assert _Loop(tools.model(dataset, "dnn"), dataset, tmp_path, training(average=0.0)).judged
+    assert Loop(tools.model(dataset, "dnn"), dataset, tmp_path, training(average=0.0)).judged
 
 
 def test_each_epoch_has_an_order_of_its_own_that_the_seed_fixes(
@@ -216,14 +214,14 @@ def test_each_epoch_has_an_order_of_its_own_that_the_seed_fixes(
 ) -> None:
     def orders(seed: int) -> list[list[float]]:
         """What the batches of two epochs sum to."""
-        loop, sums = _Loop(tools.model(dataset, "dnn"), dataset, tmp_path, training(seed=seed)), []
-        step = loop._step
+        loop, sums = Loop(tools.model(dataset, "dnn"), dataset, tmp_path, training(seed=seed)), []
+        step = loop.step
 
         def watching(batch: Any) -> dict[str, float]:
             sums.append(batch.tensors["candidate_numeric"].sum().item())
             return step(batch)
 
-        loop._step = watching
+        loop.step = watching
         loop.epoch()
         loop.epoch()
         return [sums[: loop.steps], sums[loop.steps :]]

@@ -73,6 +73,14 @@ def test_one_block_is_longer_than_any_list() -> None:
     assert changed("wo-sace").keys() == {"block_size", "refine"}
 
 
+@pytest.mark.parametrize("name", ["prm-like", "prm-like-history"])
+def test_the_prm_that_is_timed_is_as_wide_and_deep_as_the_encoder(name: str) -> None:
+    sizes = ("embedding_width", "width", "layers", "heads")
+    ours, theirs = values("full"), values(name)
+    assert {key: ours[key] for key in sizes} == {key: theirs[key] for key in sizes}
+    assert theirs["reads_history"] == name.endswith("history")
+
+
 @pytest.mark.parametrize("kind", ["ar", "nar", "sar"])
 def test_an_offline_teacher_is_the_online_one_without_its_student(kind: str) -> None:
     offline = changed(f"{kind}-offline")

@@ -208,7 +208,8 @@ def test_an_unknown_study_is_answered_with_the_nearest(asked: Asked) -> None:
     with pytest.raises(StudyError, match=r"no study 'ablations'. Did you mean 'ablation'\?"):
         command.reproduce("ablations")
     assert set(studies.names()) == {
-        "ablation", "distillation", "hyperparameters", "interaction", "quality", "training",
+        "ablation", "distillation", "efficiency", "hyperparameters", "interaction", "quality",
+        "training",
     }  # fmt: skip
 
 

@@ -1,0 +1,231 @@
+"""PSAD's Table 3: what a call and a training step take, by batch size.
+
+    OMP_NUM_THREADS=1 psad reproduce efficiency --data datasets/ml_100k
+
+Needs no trained run. One process times all models in turn; a data set that has its JSON of these
+settings from this machine is not measured again (remove results/efficiency/NAME.json for that).
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+
+from data.dataset import Dataset
+from model import registry
+from model.config import Training
+from model.report import machine
+from model.table import Table, markdown
+from model.train import commit
+from paper.cells import configured, digest
+from paper.figures import draw_efficiency
+from paper.study import Asked, Study, StudyError
+from paper.timing import CANDIDATES, HISTORY, PARTS, exporter, parts, time_calls, time_steps
+from paper.worker import write_json
+
+STUDY = Study(
+    name="efficiency",
+    title="Time of a call and of a training step (Table 3)",
+    about=(
+        "Calls are those of the exported graphs in ONNX Runtime; a step is forward, backward and "
+        "update in PyTorch. Both on one thread of the CPU."
+    ),
+    variants=("full", "psad-g", "psad-alone", "ar-generator", "nar-generator",
+              "prm-like-history", "prm-like", "prm", "dnn"),
+    quick=("prm-like-history",),
+    split="train",
+)  # fmt: skip
+# row -> variant, mode, beam (None is the variant's own)
+ROWS: dict[str, tuple[str, str, int | None]] = {
+    "psad-s": ("full", "scorer", None),
+    "psad-g": ("full", "generator", None),
+    "psad-g, beam 1": ("full", "generator", 1),
+    "ar-generator": ("ar-generator", "generator", None),
+    "nar-generator": ("nar-generator", "generator", None),
+    "prm-like-history": ("prm-like-history", "scorer", None),
+    "prm-like": ("prm-like", "scorer", None),
+    "prm": ("prm", "scorer", None),
+    "dnn": ("dnn", "scorer", None),
+}
+BASE, WHOLE = "psad-s", "psad-g"
+CALL_SIZES, STEP_SIZES = (1, 64, 128, 256), (64, 128, 256)  # one list, and the paper's
+SECONDS = 4.0  # of calls, a graph and size
+QUICK: dict[str, Any] = {"sizes": (1, 64), "step_sizes": (64,), "seconds": 0.3, "steps": 2}
+WHOLLY: dict[str, Any] = {
+    "sizes": CALL_SIZES, "step_sizes": STEP_SIZES, "seconds": SECONDS, "steps": 10,
+}  # fmt: skip
+
+
+def run(asked: Asked) -> list[Path]:
+    """Measure each data set that is not measured yet, then write the page and its figure."""
+    folder = asked.results / STUDY.name
+    for path in asked.datasets:
+        dataset = Dataset.load(path)
+        place = folder / f"{dataset.schema.name}.json"
+        key = _key(asked, dataset)
+        if not place.exists() or json.loads(place.read_text("utf-8"))["fingerprint"] != key:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(place, measured(asked, dataset) | {"fingerprint": key})
+    found = {
+        path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))
+    }
+    if not found:
+        raise StudyError(f"{STUDY.name} has no results yet; name a dataset by --data.")
+    page = asked.results / f"{STUDY.name}.md"
+    shares = {name: parts_of(content["call"]) for name, content in found.items()}
+    pictures = draw_efficiency(found, shares, BASE, page.with_suffix(""))
+    shown = f"![{STUDY.title}]({pictures[0].name})\n"
+    made = [table for name, content in found.items() for table in tables(name, content)]
+    body = markdown(header(found), made)
+    page.write_text("\n".join([f"# {STUDY.title}\n", f"{STUDY.about}\n", shown, body]), "utf-8")
+    return [page, *pictures]
+
+
+def measured(asked: Asked, dataset: Dataset) -> dict[str, Any]:
+    """All times of one data set's models, and what led to them."""
+    name, plan = dataset.schema.name, QUICK if asked.quick else WHOLLY
+    variants = asked.variants(STUDY)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        graphs = {}
+        for row, (variant, mode, beam) in ROWS.items():
+            if variant in variants and not (asked.quick and beam):
+                ranker = _untrained(variant, asked, dataset)
+                ranker.beam = beam or getattr(ranker, "beam", 0)
+                graphs[row] = exporter(ranker, mode)
+                if row == WHOLE and not asked.quick:
+                    graphs |= {f"up to {part}": one for part, one in parts(ranker).items()}
+        calls = time_calls(dataset.schema, graphs, plan["sizes"], plan["seconds"])
+        rankers = {
+            variant: (_untrained(variant, asked, dataset), _training(variant, asked, dataset))
+            for variant in variants
+        }
+        steps = time_steps(rankers, dataset, plan["step_sizes"], plan["steps"])
+    finally:
+        torch.set_num_threads(before)
+    return {
+        "study": STUDY.name,
+        "dataset": name,
+        "call": calls,
+        "step_ms": steps,
+        "history": HISTORY,
+        "candidates": CANDIDATES,
+        "list_size": dataset.schema.list_size,
+        "configuration": {variant: _values(variant, asked, dataset) for variant in variants},
+        "reproduced_by": asked.command(STUDY),
+        "commit": commit(),
+        "machine": f"{machine()}, onnxruntime {onnxruntime.__version__}, one thread",
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def header(found: dict[str, Any]) -> dict[str, str]:
+    """What was measured by what."""
+    one = next(iter(found.values()))
+    asked_for = (
+        f"a history of {one['history']} and {one['candidates']} candidates, drawn at random; "
+        "weights are untrained, which takes the same time"
+    )
+    keys = ("reproduced_by", "commit", "machine", "date")
+    titles = ("command", "commit", "machine", "date")
+    distinct = [sorted({str(content[key]) for content in found.values()}) for key in keys]
+    return {
+        "requests": asked_for,
+        "configurations": "paper/configs/NAME.toml, with what configs/data/ has for the data set; "
+        "psad-s and psad-g are the two networks of full; prm-like is as wide and deep as "
+        "their encoder",
+    } | {title: "; ".join(values) for title, values in zip(titles, distinct, strict=True)}
+
+
+def tables(name: str, content: dict[str, Any]) -> list[Table]:
+    """Calls with their ratio to PSAD-S, PSAD-G by its parts, and steps."""
+    calls = content["call"]
+    sizes = list(calls["p50_ms"])
+    columns = ("model", "MFLOP", "nodes", *(f"batch {size}" for size in sizes))
+    whole = [row for row in calls["mflop"] if not row.startswith("up to")]
+    body = [
+        (row, _ratio(calls["mflop"], row), str(calls["nodes"][row]),
+         *(_ratio(calls["p50_ms"][size], row) for size in sizes))
+        for row in whole
+    ]  # fmt: skip
+    made = [
+        Table(
+            f"{name}: a call, p50 in ms", columns, tuple(body),
+            f"In brackets the ratio to {BASE}, from one run of all models in turn. MFLOP: products "
+            "alone, for one list. Nodes: of the exported graph.",
+        )
+    ]  # fmt: skip
+    if by_part := parts_of(calls):
+        rows = [
+            (part, f"{by_part['mflop'][part]:.2f}", *(_part(by_part[size], part) for size in sizes))
+            for part in PARTS
+        ]
+        note = "Differences of graphs that are cut after each part; in brackets the share of all."
+        titles = ("part", "MFLOP", *(f"batch {size}" for size in sizes))
+        made.append(Table(f"{name}: parts of {WHOLE}, ms", titles, tuple(rows), note))
+    steps = content["step_ms"]
+    rows = [(variant, *(_ratio(steps[size], variant, "full") for size in steps))
+            for variant in next(iter(steps.values()))]  # fmt: skip
+    titles = ("configuration", *(f"batch {size}" for size in steps))
+    note = (
+        "Median of ten steps on the data set's own train lists; in brackets the ratio to *full*, "
+        "which trains both networks at once. *psad-g* and *psad-alone* train one of them."
+    )
+    return [*made, Table(f"{name}: a training step, ms", titles, tuple(rows), note)]
+
+
+def parts_of(calls: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """What each part adds to `mflop` and to the time at each size; empty where it was left out."""
+    columns = {"mflop": calls["mflop"]} | calls["p50_ms"]
+    if f"up to {PARTS[0]}" not in calls["mflop"]:
+        return {}
+    found = {}
+    for name, column in columns.items():
+        ends = [*(column[f"up to {part}"] for part in PARTS[:-1]), column[WHOLE]]
+        found[name] = {
+            part: end - start for part, start, end in zip(PARTS, [0.0, *ends], ends, strict=False)
+        }
+    return found
+
+
+def _part(column: dict[str, float], part: str) -> str:
+    return f"{column[part]:.3g} ({column[part] / sum(column.values()):.0%})"
+
+
+def _ratio(column: dict[str, float], row: str, base: str = BASE) -> str:
+    value = f"{column[row]:.3g}"
+    return f"{value} ({column[row] / column[base]:.2f}×)" if base in column else value
+
+
+def _untrained(variant: str, asked: Asked, dataset: Dataset) -> Any:
+    found = configured(variant, asked, dataset.schema.name)
+    return registry.find(found.model).Ranker(dataset.schema, found.settings)
+
+
+def _training(variant: str, asked: Asked, dataset: Dataset) -> Training:
+    return configured(variant, asked, dataset.schema.name).training
+
+
+def _values(variant: str, asked: Asked, dataset: Dataset) -> dict[str, Any]:
+    found = configured(variant, asked, dataset.schema.name)
+    return {"model": found.model, "preset": found.preset,
+            "settings": found.settings.model_dump(mode="json")}  # fmt: skip
+
+
+def _key(asked: Asked, dataset: Dataset) -> str:
+    """Of what decides the times, but for the code itself: the page names its commit."""
+    variants = asked.variants(STUDY)
+    return digest(
+        {
+            "configuration": {variant: _values(variant, asked, dataset) for variant in variants},
+            "schema": dataset.schema.fingerprint(),
+            "machine": f"{machine()}, onnxruntime {onnxruntime.__version__}",
+            "plan": QUICK if asked.quick else WHOLLY,
+        }
+    )
