@@ -28,7 +28,8 @@ class Config(BaseModel):
     attn_bias: Literal["logit", "post"] = "logit"  # Eq. (1): P inside the softmax, or as printed
     position: Literal["relative", "pair"] = "relative"  # Eq. (1): by offset, or S × S parameters
     residual: bool = True  # Eq. (2): pre-norm and residuals, or neither
-    wide: bool = True  # a linear path from the candidate's numbers and values to its score
+    wide: bool = True  # a path from the candidate's numbers and values straight to its score
+    knots: int = Field(default=4, ge=0)  # where that path bends for each number; 0 is straight
     factors: int = Field(default=0, ge=0)  # of a product of user and item; 0 is without
     order_blind: bool = False  # the order that candidates come in is no input
 
@@ -70,9 +71,8 @@ class Config(BaseModel):
     evaluator_width: int = Field(default=32, ge=1)
     evaluator_heads: int = Field(default=2, ge=1)
     evaluator_layers: int = Field(default=1, ge=0)  # 0: what is above matters by `pairs` alone
-    polish: int = Field(
-        default=0, ge=0
-    )  # rounds of swaps of neighbours that the evaluator approves
+    # rounds of swaps of neighbours that the evaluator approves
+    polish: int = Field(default=0, ge=0)
     evaluator_stop_gradient: bool = True  # its loss does not move the encoder
 
     # student and online distillation, section 4.2

