@@ -64,6 +64,8 @@ class Table(nn.Module):
 
     def _parts(self, slots: Tensor) -> list[Tensor]:
         """(…, slots) cut by bag; a side may hold only the first of the table's bags."""
+        if slots.shape[-1] == self.bag_lengths[0]:
+            return [slots]
         lengths, left = [], slots.shape[-1]
         for length in self.bag_lengths:
             if left:
@@ -74,7 +76,7 @@ class Table(nn.Module):
     def _bag_padded(self, index: Tensor) -> Tensor:
         """The same by products alone, which export well."""
         vectors = self.vectors(index + self.bag_start[: index.shape[-1]])  # (…, slots, e)
-        filled = (index != PADDING).to(vectors.dtype)
+        filled = (index > PADDING).to(vectors.dtype)
         means, start = [], 0
         for part in self._parts(filled):
             length = part.shape[-1]

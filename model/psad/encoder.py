@@ -229,7 +229,7 @@ class Encoder(nn.Module):
         upward, among = self.positions.from_candidates(history, candidates)
         table = self.positions.of_candidates(self.tables[layer])
         biases = self._biases(layer, profile, table)
-        upward = biases.index_select(0, upward).t().unsqueeze(1)  # (B, 1, N)
+        upward = biases[upward].t().unsqueeze(1)  # (B, 1, N)
         beside = biases[among].permute(2, 0, 1)
         if among.shape[0] != 1:  # (B, M, M), and what is above is the same for all
             return torch.cat([upward.expand(-1, among.shape[0], -1), beside], 2)

@@ -31,7 +31,7 @@ class Kinds(NamedTuple):
     history_mask: Tensor  # (B, N)
     candidates: Tensor  # (B, M, e')
     profile: Tensor  # (B, p)
-    numbers: Tensor | None  # (B, M, (1 + k)F) hinges of the candidates' numeric features
+    numbers: Tensor | None  # (B, M, (1 + k)F) the candidates' numeric features, bent
     values: Tensor | None  # (B, M, c) the candidates' categorical features, as indices
 
     def detached(self) -> Kinds:
@@ -47,7 +47,7 @@ def kinds_of(embedded: Tensor, width: int) -> Tensor:
 
 
 class Hinges(nn.Module):
-    """Each number, and by how much it is above each of k knots: their sum, weighted, bends there.
+    """Each number, and the larger of it and each of k knots: their sum, weighted, bends there.
 
     That is a linear spline of every number, as in a generalised additive model (Hastie and
     Tibshirani, Statistical Science 1986). Numbers come standardised, and knots are one standard
@@ -57,21 +57,16 @@ class Hinges(nn.Module):
 
     def __init__(self, numbers: int, knots: int) -> None:
         super().__init__()
-        at = torch.arange(knots) - (knots - 1) / 2
-        above = torch.tensor([0.0, *at]).repeat_interleave(numbers)
-        least = torch.tensor([-math.inf] + [0.0] * knots).repeat_interleave(numbers)
-        self.above: Tensor
-        self.least: Tensor
-        self.register_buffer("above", above, persistent=False)
-        self.register_buffer("least", least, persistent=False)
+        at = [-math.inf, *(torch.arange(knots) - (knots - 1) / 2).tolist()]
+        self.at: Tensor
+        self.register_buffer("at", torch.tensor(at).repeat_interleave(numbers), persistent=False)
         self.knots = knots
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """(B, M, F) to (B, M, (1 + k)F): numbers as they are, then above the first knot, …"""
+        """(B, M, F) to (B, M, (1 + k)F): numbers as they are, those cut at the first knot, …"""
         if not self.knots:
             return numbers
-        repeated = torch.cat([numbers] * (1 + self.knots), 2)
-        return torch.maximum(repeated - self.above, self.least)
+        return torch.maximum(torch.cat([numbers] * (1 + self.knots), 2), self.at)
 
 
 class Match(nn.Module):

@@ -42,12 +42,12 @@ def test_it_is_numbers_values_and_what_a_user_is_after_times_what_an_item_is(
             assert found[one, slot].item() == pytest.approx(by_hand.item(), rel=1e-4, abs=1e-4)
 
 
-def test_hinges_are_numbers_and_how_far_above_each_knot_they_are() -> None:
+def test_hinges_are_numbers_and_the_larger_of_them_and_each_knot() -> None:
     numbers = torch.tensor([[[-3.0, 0.7]]])
-    by_hand = [-3.0, 0.7, 0.0, 1.7, 0.0, 0.7, 0.0, 0.0]  # at knots −1, 0, 1
+    by_hand = [-3.0, 0.7, -1.0, 0.7, 0.0, 0.7, 1.0, 1.0]  # at knots −1, 0, 1
     torch.testing.assert_close(Hinges(2, 3)(numbers), torch.tensor([[by_hand]]))
     assert Hinges(2, 0)(numbers) is numbers
-    assert Hinges(1, 4).above.tolist() == [0.0, -1.5, -0.5, 0.5, 1.5]
+    assert Hinges(1, 4).at.tolist() == [-math.inf, -1.5, -0.5, 0.5, 1.5]
 
 
 def test_the_wide_path_may_bend_for_each_number_alone(dataset: Dataset, tools: Any) -> None:
@@ -60,7 +60,7 @@ def test_the_wide_path_may_bend_for_each_number_alone(dataset: Dataset, tools: A
         match.numbers.weight.zero_()
         match.numbers.weight[0, 3 * count + 1] = 2.0  # number 1 above the third knot, 0.5
         found = match(kinds).squeeze(2)
-    torch.testing.assert_close(found, 2 * (numbers[:, :, 1] - 0.5).clamp(min=0))
+    torch.testing.assert_close(found, 2 * numbers[:, :, 1].clamp(min=0.5))
 
 
 def test_each_part_can_be_left_out(dataset: Dataset, tools: Any) -> None:
