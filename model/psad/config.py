@@ -140,4 +140,22 @@ PAPER: dict[str, Any] = {
 # the demonstration's: the robust model with half the width, for a minute's training
 DEMO: dict[str, Any] = {"width": 32, "epochs": 8}
 
-PRESETS: dict[str, dict[str, Any]] = {"robust": {}, "paper": PAPER, "demo": DEMO}
+# for logs whose `position` is where an item was shown, and whose clicks depend on what was shown
+# above it: the generator learns to make the list of most clicks
+SHOWN: dict[str, Any] = {
+    "context": "improved",
+    "select": "loss",
+    "order_blind": True,
+    "evaluator_stop_gradient": False,
+    "evaluator_layers": 0,
+    "polish": 4,
+    "scorer_loss": "binary",
+    "factors": 16,
+    "pairs": "kinds",
+    "learning_rate": 0.004,
+    "batch_size": 64,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "robust": {}, "paper": PAPER, "demo": DEMO, "shown": SHOWN
+}  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data.dataset import Dataset
-from model.config import resolve
+from model.config import preset_values, resolve
 from paper.cells import Cell, data_settings, plan, settings_of
 from paper.reproduce import make_cells
 from paper.studies import ablation, distillation, quality
@@ -26,6 +26,14 @@ def test_only_restricts_to_some_variants_and_the_base(asked: Asked) -> None:
     assert list(cells(asked)) == ["wo-ce-0", "full-0", "wo-ce-1", "full-1"]
     with pytest.raises(StudyError, match=r"no variant 'wo-se'. Did you mean 'wo-"):
         cells(asked, only=("wo-se",))
+
+
+def test_the_preset_for_lists_as_shown_is_what_the_simulator_is_trained_with() -> None:
+    found = data_settings("full", "simulator")
+    shown = preset_values("psad", "shown")
+    assert {key: str(value).lower() for key, value in shown.items()} == {
+        key: found[key] for key in shown
+    }
 
 
 def test_equal_settings_of_two_studies_are_one_run(asked: Asked) -> None:
