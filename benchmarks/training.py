@@ -155,7 +155,7 @@ def main(folder: str, model: str = "psad") -> None:
     dataset, module = Dataset.load(Path(folder)), registry.find(model)
     ranker = module.Ranker(dataset.schema, module.Config())
     with tempfile.TemporaryDirectory() as run:
-        loop = Loop(ranker, dataset, Path(run), Training())
+        loop = Loop(ranker, dataset, Path(run), Training(), cpu=True)
         batch = next(iter(loop.loader))
         for name, taken in parts(loop).items():
             print(f"{name:26} {taken:8.2f} ms")

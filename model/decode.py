@@ -81,7 +81,7 @@ class _Choices(NamedTuple):
         """(K, t·e) weights of the effects of items `above` on `places`."""
         upper = torch.tensor([[place - other - 1 for other in above] for place in places])
         if self.decay is None:
-            return torch.ones(upper.shape)
+            return torch.ones(upper.shape, device=self.effects.device)
         fading = self.decay ** upper.to(self.decay.device)
         return torch.stack([torch.ones_like(fading), fading], 2).flatten(1)
 

@@ -102,12 +102,18 @@ class Loop:
     """One training run."""
 
     def __init__(
-        self, ranker: NeuralRanker, dataset: Dataset, folder: Path, training: Training
+        self,
+        ranker: NeuralRanker,
+        dataset: Dataset,
+        folder: Path,
+        training: Training,
+        cpu: bool = False,
     ) -> None:
+        """`cpu` keeps it there, whatever else the machine has."""
         self.ranker, self.dataset, self.folder, self.training = ranker, dataset, folder, training
         self.state = _State()
         self.accelerator = Accelerator(
-            cpu=not torch.accelerator.is_available(),
+            cpu=cpu or not torch.accelerator.is_available(),
             mixed_precision=training.mixed_precision,
             # shares of equal length, some lists twice: a process that ran out would block the rest
             dataloader_config=DataLoaderConfiguration(even_batches=True),

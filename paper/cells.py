@@ -94,7 +94,8 @@ def data_settings(variant: str, data: str) -> dict[str, str]:
     found = read_config(CONFIGS / f"{variant}.toml")
     model, preset = found.model or MODEL, found.preset or PRESET
     said = {*found.settings, *preset_values(model, preset)}
-    values = tables.get(model, {}) | tables.get(variant, {})
+    own = tables.get(variant, {})
+    values = own if own.pop("alone", False) else tables.get(model, {}) | own
     return {key: _text(value) for key, value in values.items() if key not in said}
 
 

@@ -18,6 +18,7 @@ from paper.study import Asked, Study
 COLUMNS = ("map@5", "map@10", "ndcg@5", "ndcg@10")
 NAMES = {"generator": "the generator (PSAD-G)", "scorer": "the scoring network (PSAD-S)"}
 NOTHING = "–"
+CHOSEN_BY = {"ndcg": "NDCG@10", "loss": "loss"}
 Draw = Callable[[Results, Path], Sequence[Path]]
 
 
@@ -59,9 +60,7 @@ def header(results: Results) -> dict[str, str]:
             if _screens(study)
             else ""
         ),
-        "configurations": "paper/configs/NAME.toml, NAME as the rows say; "
-        f"at most {_trainings(records, 'epochs')} epochs, the same for every row, ended by "
-        "validation NDCG@10",
+        "configurations": f"paper/configs/NAME.toml, NAME as the rows say; {_budgets(results)}",
         "command": _distinct(records, "reproduced_by"),
         "commit": _distinct(records, "commit"),
         "machine": _distinct(records, "machine"),
@@ -177,9 +176,19 @@ def _distinct(records: Sequence[Record], key: str) -> str:
     return "; ".join(sorted(values))
 
 
-def _trainings(records: Sequence[Record], key: str) -> str:
-    values = {one.content["configuration"]["training"][key] for one in records}
-    return " or ".join(map(str, sorted(values)))
+def _budgets(results: Results) -> str:
+    """At most how many epochs, and by what the best of them was chosen, on each data set."""
+    found = {}
+    for name, groups in results.groups.items():
+        trainings = [group.first.content["configuration"]["training"] for group in groups.values()]
+        kinds = {(one["epochs"], one.get("select", "ndcg")) for one in trainings}
+        found[name] = " or ".join(
+            f"at most {epochs} epochs, the best by validation {CHOSEN_BY[select]}"
+            for epochs, select in sorted(kinds)
+        )
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return "; ".join(f"{name}: {text}" for name, text in found.items())
 
 
 def _screens(study: Study) -> bool:

@@ -20,7 +20,7 @@ from paper.cells import plan, settings_of
 from paper.pages import Draw, write_page
 from paper.records import Results
 from paper.runner import make
-from paper.study import RESULTS, Asked, Study, StudyError
+from paper.study import RESULTS, TWINS, Asked, Study, StudyError
 
 
 def reproduce(
@@ -78,7 +78,7 @@ def make_cells(asked: Asked, study: Study) -> list[str]:
     cells = plan(asked, study)
     paths = [cell.path for cell in cells]
     if len(set(paths)) < len(paths):
-        raise StudyError("two of the datasets have one name, and their results one place.")
+        raise StudyError(TWINS)
     return make(cells, asked.command(study), asked.jobs)
 
 

@@ -20,6 +20,9 @@ QUICK = Path("build/quick")
 QUICK_SETTINGS = {"epochs": "2", "patience": "2", "trees": "30"}
 
 
+TWINS = "two of the datasets have one name, and their results one place."
+
+
 class StudyError(PsadError):
     """A study that cannot be made as asked."""
 

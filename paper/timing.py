@@ -187,7 +187,7 @@ def _loops(
         made = {}
         for name, (ranker, training) in rankers.items():
             sized = training.model_copy(update={"batch_size": size})
-            made[name] = Loop(ranker, dataset, Path(folder), sized)
+            made[name] = Loop(ranker, dataset, Path(folder), sized, cpu=True)
             made[name].model.train()
             ranker.on_progress(0.5)  # past the warm-ups: every term is there
         yield made

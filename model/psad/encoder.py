@@ -123,7 +123,8 @@ class Encoder(nn.Module):
         numbers = schema.width("candidate", "numeric") if config.wide else 0
         self.hinges = Hinges(numbers, config.knots) if numbers else None
         self.segment = nn.Parameter(torch.randn(2, width) * 0.02)
-        self.profile = Profile(widths["user"], config)
+        read = widths["user"] if config.interaction != "none" else 0  # none: nor do the heads
+        self.profile = Profile(read, config)
         self.gate = Gate(config) if config.interaction == "upn" and config.gate else None
         joined = config.interaction in ("concat", "late")
         self.join = nn.Linear(config.profile_width, width) if joined else None
@@ -188,7 +189,7 @@ class Encoder(nn.Module):
         return x
 
     def _profile(self, tensors: Tensors, lists: int) -> Tensor:
-        user = self.embed(tensors, "user") if self.embed.widths["user"] else None
+        user = self.embed(tensors, "user") if self.profile.project is not None else None
         return self.profile(user, lists)
 
     def _embedded(self, tensors: Tensors) -> tuple[Tensor, Tensor]:

@@ -61,8 +61,8 @@ class Evaluator(nn.Module):
         alone = match.squeeze(2) if isinstance(match, Tensor) else None
         return Judge(self, self.project(candidates), alone, pairs)
 
-    def looks(self, places: int) -> Tensor | None:
-        """(P,) the chance that a place is looked at; None where that is no matter.
+    def log_looks(self, places: int) -> Tensor | None:
+        """(P,) log of the chance that a place is looked at; None where that is no matter.
 
         Places beyond what was trained are like the last.
         """
@@ -70,18 +70,18 @@ class Evaluator(nn.Module):
             return None
         falls = functional.pad(functional.softplus(self.glance), (1, 0)).cumsum(0)
         index = torch.arange(places, device=falls.device).clamp(max=len(falls) - 1)
-        return torch.exp(-falls)[index]
+        return -falls[index]
 
     def loss(self, encoded: Encoded, labels: Tensor) -> Tensor:
         """Cross-entropy of the clicks in the order that was shown; labels (B, M)."""
         mask = encoded.candidate_mask
         order = torch.arange(mask.shape[1], device=mask.device)
         order = torch.where(mask, order, -1).unsqueeze(1)
-        logits, looks = self.read(encoded).logits(order).squeeze(1), self.looks(mask.shape[1])
+        logits, looks = self.read(encoded).logits(order).squeeze(1), self.log_looks(mask.shape[1])
         if looks is None:
             terms = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
         else:
-            click = functional.logsigmoid(logits) + looks.log()
+            click = functional.logsigmoid(logits) + looks
             no_click = torch.log1p(-click.exp().clamp(max=1 - 1e-6))
             terms = -(labels * click + (1 - labels) * no_click)
         return (terms * mask).sum() / mask.sum().clamp(min=1)
@@ -117,8 +117,8 @@ class Judge:
     def chances(self, orders: Tensor, gaps: bool = True) -> Tensor:
         """(B, L, P) the probability of a click at each place of orders (B, L, P)."""
         found = torch.sigmoid(self.logits(orders, gaps))
-        looks = self.evaluator.looks(orders.shape[2])
-        return found if looks is None else found * looks
+        looks = self.evaluator.log_looks(orders.shape[2])
+        return found if looks is None else found * looks.exp()
 
     def worth(self, chances: Tensor, orders: Tensor) -> Tensor:
         """(B, L) expected gain of each list: discounted as DCG is, or the clicks themselves.

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from features.schema import FeatureSchema
 from model.decode import remaining
 from model.embed import Tensors
+from model.metrics import rank_correlation
 from model.psad import losses
 from model.psad.config import Config
 from model.psad.encoder import Encoded, Encoder
@@ -149,7 +150,7 @@ class Ranker(NeuralRanker):
                 terms["refinement"] = self._refinement_loss(memory, chosen, batch)
         if self.student is None or not config.alpha:
             return terms, None
-        if config.context != "rollout":  # what was shown is not what it would show
+        if config.context != "rollout":  # these are not the places of the list it would make now
             return terms, self._goal(memory, mask)
         return terms, losses.target(logits, left, mask, config)
 
@@ -164,7 +165,9 @@ class Ranker(NeuralRanker):
         drawn = torch.rand(chosen.shape, device=chosen.device) + (chosen < 0)
         places = drawn.topk(count, dim=1, largest=False).indices
         places = torch.minimum(places, held - 1)  # (B, Q) a short list is asked twice
-        worth = worth_of_exchanges(self.evaluator.read(encoded), chosen, mask, places)
+        with torch.no_grad():
+            judge = self.evaluator.read(encoded)
+        worth = worth_of_exchanges(judge, chosen, mask, places)
         across = places.unsqueeze(2).expand(-1, -1, mask.shape[1])  # (B, Q, M)
         left = self._left(chosen, mask).gather(1, across)
         terms = {"generator": losses.advised(logits.gather(1, across), worth, left)}
@@ -268,13 +271,10 @@ class Ranker(NeuralRanker):
         encoded, mask = self.encoder(batch.tensors), batch.candidate_mask
         goal = self._goal(self.teacher.remember(encoded), mask)
         scores = self.student(encoded).masked_fill(~mask, NEVER)
-        correlations = [
-            float(stats.spearmanr(g[m].cpu(), s[m].cpu()).statistic)
-            for g, s, m in zip(goal, scores, mask, strict=True)
-            if len(g[m].unique()) > 1
-            and len(s[m].unique()) > 1  # a constant correlates with nothing
-        ]
+        pair = (goal.cpu().numpy(), scores.cpu().numpy(), mask.cpu().numpy())
+        correlations = rank_correlation(*pair)
+        known = correlations[~np.isnan(correlations)]  # a constant correlates with nothing
         found = {"target_entropy": losses.relative_entropy(goal, mask).mean().item()}
-        if correlations:
-            found["target_correlation"] = sum(correlations) / len(correlations)
+        if len(known):
+            found["target_correlation"] = float(known.mean())
         return found

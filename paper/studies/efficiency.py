@@ -3,12 +3,14 @@
     OMP_NUM_THREADS=1 psad reproduce efficiency --data datasets/ml_100k
 
 Needs no trained run. One process times all models in turn; a data set that has its JSON of these
-settings from this machine is not measured again (remove results/efficiency/NAME.json for that).
+settings is not measured again (remove results/efficiency/NAME.json for that, as on a machine
+of one's own).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from model.table import Table, markdown
 from model.train import commit
 from paper.cells import configured, digest
 from paper.figures import draw_efficiency
-from paper.study import Asked, Study, StudyError
+from paper.study import TWINS, Asked, Study, StudyError
 from paper.timing import CANDIDATES, HISTORY, PARTS, exporter, parts, time_calls, time_steps
 from paper.worker import write_json
 
@@ -62,18 +64,32 @@ WHOLLY: dict[str, Any] = {
 
 
 def run(asked: Asked) -> list[Path]:
-    """Measure each data set that is not measured yet, then write the page and its figure."""
+    """Measure each data set that is not measured yet, then write the page and its figure.
+
+    What is measured again is measured with all variants that its result had, because times that
+    are not of one run cannot be compared.
+    """
+    datasets = {data.schema.name: data for data in map(Dataset.load, asked.datasets)}
+    if len(datasets) < len(asked.datasets):
+        raise StudyError(TWINS)
     folder = asked.results / STUDY.name
-    for path in asked.datasets:
-        dataset = Dataset.load(path)
-        place = folder / f"{dataset.schema.name}.json"
-        key = _key(asked, dataset)
-        if not place.exists() or json.loads(place.read_text("utf-8"))["fingerprint"] != key:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(place, measured(asked, dataset) | {"fingerprint": key})
-    found = {
-        path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))
-    }
+    for name, dataset in datasets.items():
+        place, wanted = folder / f"{name}.json", set(asked.variants(STUDY))
+        if place.exists():
+            content = json.loads(place.read_text("utf-8"))
+            if wanted <= set(content["configuration"]) and _is_current(content, asked):
+                continue
+            wanted |= set(content["configuration"]) & set(STUDY.variants)
+        folder.mkdir(parents=True, exist_ok=True)
+        variants = tuple(variant for variant in STUDY.variants if variant in wanted)
+        write_json(place, measured(variants, asked, dataset))
+    found, left_out = {}, []
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text("utf-8"))
+        if _is_current(content, asked):
+            found[path.stem] = content
+        else:
+            left_out.append(path.stem)
     if not found:
         raise StudyError(f"{STUDY.name} has no results yet; name a dataset by --data.")
     page = asked.results / f"{STUDY.name}.md"
@@ -81,15 +97,14 @@ def run(asked: Asked) -> list[Path]:
     pictures = draw_efficiency(found, shares, BASE, page.with_suffix(""))
     shown = f"![{STUDY.title}]({pictures[0].name})\n"
     made = [table for name, content in found.items() for table in tables(name, content)]
-    body = markdown(header(found), made)
+    body = markdown(header(found, left_out), made)
     page.write_text("\n".join([f"# {STUDY.title}\n", f"{STUDY.about}\n", shown, body]), "utf-8")
     return [page, *pictures]
 
 
-def measured(asked: Asked, dataset: Dataset) -> dict[str, Any]:
+def measured(variants: tuple[str, ...], asked: Asked, dataset: Dataset) -> dict[str, Any]:
     """All times of one data set's models, and what led to them."""
-    name, plan = dataset.schema.name, QUICK if asked.quick else WHOLLY
-    variants = asked.variants(STUDY)
+    name, plan = dataset.schema.name, _plan(asked)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -117,15 +132,17 @@ def measured(asked: Asked, dataset: Dataset) -> dict[str, Any]:
         "history": HISTORY,
         "candidates": CANDIDATES,
         "list_size": dataset.schema.list_size,
-        "configuration": {variant: _values(variant, asked, dataset) for variant in variants},
+        "steps": plan["steps"],
+        "configuration": {variant: _values(variant, asked, name) for variant in variants},
+        "settings": _settings(variants, asked, name),
         "reproduced_by": asked.command(STUDY),
         "commit": commit(),
-        "machine": f"{machine()}, onnxruntime {onnxruntime.__version__}, one thread",
+        "machine": _machine(),
         "date": datetime.now(UTC).date().isoformat(),
     }
 
 
-def header(found: dict[str, Any]) -> dict[str, str]:
+def header(found: dict[str, Any], left_out: Sequence[str] = ()) -> dict[str, str]:
     """What was measured by what."""
     one = next(iter(found.values()))
     asked_for = (
@@ -140,7 +157,11 @@ def header(found: dict[str, Any]) -> dict[str, str]:
         "configurations": "paper/configs/NAME.toml, with what configs/data/ has for the data set; "
         "psad-s and psad-g are the two networks of full; prm-like is as wide and deep as "
         "their encoder",
-    } | {title: "; ".join(values) for title, values in zip(titles, distinct, strict=True)}
+        **{title: "; ".join(values) for title, values in zip(titles, distinct, strict=True)},
+        **(
+            {"left out": f"{', '.join(left_out)}, measured with other settings"} if left_out else {}
+        ),
+    }
 
 
 def tables(name: str, content: dict[str, Any]) -> list[Table]:
@@ -166,7 +187,10 @@ def tables(name: str, content: dict[str, Any]) -> list[Table]:
             (part, f"{by_part['mflop'][part]:.2f}", *(_part(by_part[size], part) for size in sizes))
             for part in PARTS
         ]
-        note = "Differences of graphs that are cut after each part; in brackets the share of all."
+        note = (
+            "Differences of graphs that are cut after each part; in brackets the share of all. "
+            "The evaluator judges lists, and swaps of neighbours where there is *polish*."
+        )
         titles = ("part", "MFLOP", *(f"batch {size}" for size in sizes))
         made.append(Table(f"{name}: parts of {WHOLE}, ms", titles, tuple(rows), note))
     steps = content["step_ms"]
@@ -174,8 +198,8 @@ def tables(name: str, content: dict[str, Any]) -> list[Table]:
             for variant in next(iter(steps.values()))]  # fmt: skip
     titles = ("configuration", *(f"batch {size}" for size in steps))
     note = (
-        "Median of ten steps on the data set's own train lists; in brackets the ratio to *full*, "
-        "which trains both networks at once. *psad-g* and *psad-alone* train one of them."
+        f"Median of {content['steps']} steps on the data set's own train lists; in brackets the "
+        "ratio to *full*, which trains both networks at once; *psad-g* and *psad-alone* train one."
     )
     return [*made, Table(f"{name}: a training step, ms", titles, tuple(rows), note)]
 
@@ -212,20 +236,29 @@ def _training(variant: str, asked: Asked, dataset: Dataset) -> Training:
     return configured(variant, asked, dataset.schema.name).training
 
 
-def _values(variant: str, asked: Asked, dataset: Dataset) -> dict[str, Any]:
-    found = configured(variant, asked, dataset.schema.name)
+def _values(variant: str, asked: Asked, data: str) -> dict[str, Any]:
+    found = configured(variant, asked, data)
     return {"model": found.model, "preset": found.preset,
-            "settings": found.settings.model_dump(mode="json")}  # fmt: skip
+            "settings": found.settings.model_dump(mode="json"),
+            "training": found.training.model_dump(mode="json", exclude={"seed"})}  # fmt: skip
 
 
-def _key(asked: Asked, dataset: Dataset) -> str:
-    """Of what decides the times, but for the code itself: the page names its commit."""
-    variants = asked.variants(STUDY)
-    return digest(
-        {
-            "configuration": {variant: _values(variant, asked, dataset) for variant in variants},
-            "schema": dataset.schema.fingerprint(),
-            "machine": f"{machine()}, onnxruntime {onnxruntime.__version__}",
-            "plan": QUICK if asked.quick else WHOLLY,
-        }
-    )
+def _plan(asked: Asked) -> dict[str, Any]:
+    return QUICK if asked.quick else WHOLLY
+
+
+def _machine() -> str:
+    return f"{machine()}, onnxruntime {onnxruntime.__version__}, one thread"
+
+
+def _settings(variants: Collection[str], asked: Asked, data: str) -> str:
+    """Fingerprint of what is measured and how; of the code the page names the commit."""
+    values = {variant: _values(variant, asked, data) for variant in variants}
+    return digest({"values": values, "plan": _plan(asked), "requests": [HISTORY, CANDIDATES]})
+
+
+def _is_current(content: Mapping[str, Any], asked: Asked) -> bool:
+    """Whether a result is of the settings that its variants have now."""
+    variants, known = set(content["configuration"]), set(STUDY.variants)
+    data = content["dataset"]
+    return variants <= known and content["settings"] == _settings(variants, asked, data)

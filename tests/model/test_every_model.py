@@ -114,7 +114,7 @@ def test_gradients_are_finite_for_lists_of_every_kind(name: str, data: Dataset, 
 
 
 # added to all scores of a list alike: a list-wise loss gives them a gradient of rounding alone
-SHIFTS = ("student.score.3.bias", "student.wide.linear.bias")
+SHIFTS = ("student.score.3.bias",)
 
 
 @pytest.mark.parametrize("name", GRADIENT)

@@ -14,7 +14,7 @@ import torch
 
 from data.dataset import Dataset
 from model.config import Training
-from model.evaluate import evaluate
+from model.evaluate import evaluate, load_batch
 from model.fit import Diverged, Loop, _groups, _shape
 from model.ranker import NeuralRanker
 
@@ -165,6 +165,39 @@ def test_training_stops_when_validation_no_longer_improves(
     _, found = fitted(dataset, tools, tmp_path / "run", "dnn", epochs=20, patience=3)
     assert found["best_epoch"] == 2  # a tie is no improvement
     assert found["epochs"] == 5
+
+
+def test_the_epoch_that_is_kept_can_be_the_one_of_the_least_loss(
+    dataset: Dataset, tools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.9, 0.4, 0.7, 0.8])
+    monkeypatch.setattr(Loop, "_validation_loss", lambda self: next(losses))
+    _, found = fitted(dataset, tools, tmp_path / "run", "dnn", select="loss")
+    assert found["best_epoch"] == 2
+    lines = (tmp_path / "run/progress.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [one["valid"] for one in records] == [-0.9, -0.4, -0.7, -0.8]
+
+
+def test_the_validation_loss_is_a_mean_over_lists(
+    dataset: Dataset, tools: Any, tmp_path: Path
+) -> None:
+    """Whatever the batches, of which the last is shorter."""
+    ranker = tools.model(dataset, "dnn").eval()
+    found = [
+        Loop(ranker, dataset, tmp_path / str(size), training(batch_size=size, average=0.0))
+        ._validation_loss()
+        for size in (7, 1000)
+    ]  # fmt: skip
+    lists = len(dataset.splits["valid"])
+    assert lists % 7
+    with torch.no_grad():
+        each = [
+            ranker.loss(load_batch(dataset, dataset.splits["valid"][[n]]))["binary"].item()
+            for n in range(lists)
+        ]
+    assert found[0] == pytest.approx(sum(each) / lists, rel=1e-5)
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_says_what_to_do(

@@ -9,7 +9,7 @@ import pytest
 
 from data.dataset import Dataset
 from model.config import preset_values, resolve
-from paper.cells import Cell, data_settings, plan, settings_of
+from paper.cells import Cell, configured, data_settings, plan, settings_of
 from paper.reproduce import make_cells
 from paper.studies import ablation, distillation, quality
 from paper.study import CONFIGS, Asked, StudyError
@@ -28,12 +28,26 @@ def test_only_restricts_to_some_variants_and_the_base(asked: Asked) -> None:
         cells(asked, only=("wo-se",))
 
 
-def test_the_preset_for_lists_as_shown_is_what_the_simulator_is_trained_with() -> None:
+def test_the_preset_for_lists_as_shown_is_part_of_what_the_simulator_is_trained_with() -> None:
     found = data_settings("full", "simulator")
     shown = preset_values("psad", "shown")
     assert {key: str(value).lower() for key, value in shown.items()} == {
         key: found[key] for key in shown
     }
+
+
+def test_on_the_simulator_a_switch_still_switches_and_the_print_stays_the_print(
+    asked: Asked,
+) -> None:
+    """The data set's settings leave no variant equal to another, and none without its point."""
+    asked = replace(asked, quick=False)
+    printed = configured("paper", asked, "simulator").settings
+    assert printed == resolve(None, None, CONFIGS / "paper.toml", {}).settings
+    for name in ("step-loss-binary", "step-loss-softmax"):
+        assert configured(name, asked, "simulator").settings.context == "exposure"
+    without = configured("wo-pairs", asked, "simulator").settings
+    assert (without.pairs, without.evaluator_layers) == ("none", 1)
+    assert configured("full", asked, "simulator").settings.evaluator_layers == 0
 
 
 def test_equal_settings_of_two_studies_are_one_run(asked: Asked) -> None:

@@ -80,7 +80,7 @@ def test_parts_are_differences_and_add_up_to_the_whole() -> None:
 
 
 def test_tables_show_ratios_to_the_scoring_network() -> None:
-    content = {"call": CALLS, "step_ms": {"64": {"full": 100.0, "prm": 25.0}}}
+    content = {"call": CALLS, "step_ms": {"64": {"full": 100.0, "prm": 25.0}}, "steps": 10}
     calls, by_part, steps = efficiency.tables("shop", content)
     assert calls.rows == (
         ("psad-s", "4 (1.00×)", "7", "2 (1.00×)"), ("psad-g", "10 (2.50×)", "7", "8 (4.00×)"),
@@ -147,10 +147,41 @@ def test_a_dataset_is_measured_once_and_its_page_made_again_of_what_is_there(
     assert all(np.isfinite(list(one.values())).all() for one in content["call"]["p50_ms"].values())
 
     monkeypatch.setattr(efficiency, "measured", lambda *_: pytest.fail("measured again"))
-    for again in (wanted, replace(wanted, datasets=())):
+    for again in (wanted, replace(wanted, datasets=()), replace(wanted, only=("full",))):
         assert efficiency.run(again)[0].read_text() == text
-    monkeypatch.setattr(efficiency, "measured", lambda *_: content | {"date": "later"})
-    assert "later" in efficiency.run(replace(wanted, only=("dnn", "prm")))[0].read_text()
+    asked_for: list[tuple[str, ...]] = []
+
+    def measured(variants: tuple[str, ...], *_: Any) -> dict[str, Any]:
+        asked_for.append(variants)
+        return content
+
+    monkeypatch.setattr(efficiency, "measured", measured)
+    efficiency.run(replace(wanted, only=("prm",)))
+    assert asked_for == [("full", "prm", "dnn")]  # nothing that was there is lost
+
+
+def test_results_of_other_settings_are_left_out_and_named(asked: Asked) -> None:
+    wanted = replace(asked, only=("dnn",))
+    folder = asked.results / "efficiency"
+    folder.mkdir(parents=True)
+    call = {"mflop": {"psad-s": 1.0}, "nodes": {"psad-s": 1}, "p50_ms": {"1": {"psad-s": 1.0}}}
+    for name, changed in (("shop", {}), ("other", {"settings": "of old"})):
+        content = {
+            "dataset": name, "call": call, "step_ms": {"64": {"full": 1.0}}, "steps": 10,
+            "history": 50, "candidates": 30, "configuration": {"full": {}, "dnn": {}},
+            "settings": efficiency._settings(["full", "dnn"], wanted, name), "commit": "abc",
+            "reproduced_by": "psad", "machine": "one", "date": "today",
+        }  # fmt: skip
+        (folder / f"{name}.json").write_text(json.dumps(content | changed))
+    text = efficiency.run(replace(wanted, datasets=()))[0].read_text()
+    assert "- **left out**: other, measured with other settings" in text
+    assert "### shop: a call" in text
+    assert "### other" not in text
+
+
+def test_two_datasets_of_one_name_are_refused(asked: Asked) -> None:
+    with pytest.raises(StudyError, match="one name, and their results one place"):
+        efficiency.run(replace(asked, datasets=asked.datasets * 2))
 
 
 def test_without_results_a_dataset_is_asked_for(asked: Asked) -> None:

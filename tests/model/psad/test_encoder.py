@@ -116,10 +116,11 @@ def test_a_blind_encoder_reads_the_set_of_candidates_and_not_their_order(
             made({
                 name: torch.from_numpy(array)
                 for name, array in dataset.encoder.encode_request(each)[0].items()
-            }).candidates
+            })
             for each in (request, turned)
         )  # fmt: skip
-    assert torch.allclose(one, two.flip(1), atol=1e-5) == blind
+    for read in (lambda each: each.candidates, lambda each: each.kinds.numbers):
+        assert torch.allclose(read(one), read(two).flip(1), atol=1e-5) == blind
     assert count > 2
 
 
@@ -139,11 +140,27 @@ def other_user(batch: Batch) -> Batch:
 def test_who_looks_matters_exactly_where_the_interaction_says(
     dataset: Dataset, tools: Any, interaction: str, matters: bool
 ) -> None:
-    made, batch = encoder(tools, dataset, interaction=interaction), tools.batch(dataset)
+    """To the encoder, and to every head: each reads the profile in more than one way."""
+    ranker = tools.shaken(dataset, "psad", interaction=interaction, factors=4)
+    batch, mask = tools.batch(dataset), tools.batch(dataset).candidate_mask
+    found = []
     with torch.no_grad():
-        one, two = (made(each.tensors).candidates for each in (batch, other_user(batch)))
-    mask = batch.candidate_mask
-    assert torch.allclose(one[mask], two[mask], atol=1e-6) != matters
+        for each in (batch, other_user(batch)):
+            encoded = ranker.encoder(each.tensors)
+            memory = ranker.teacher.remember(encoded)
+            order = ranker.teacher.roll_out(memory) if not found else found[0][3]
+            shown = ranker.evaluator.read(encoded).logits(order.unsqueeze(1))
+            found.append(
+                (
+                    encoded.candidates[mask],
+                    ranker.student(encoded)[mask],
+                    ranker.teacher.all_places(memory, order)[:, 0][mask],
+                    order,
+                    shown,
+                )
+            )
+    same = [torch.allclose(one, two, atol=1e-6) for one, two in zip(*found, strict=True)]
+    assert same == [not matters] * 3 + [True, not matters]
 
 
 def test_late_interaction_leaves_attention_alone(dataset: Dataset, tools: Any) -> None:

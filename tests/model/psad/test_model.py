@@ -221,6 +221,23 @@ def test_a_scorer_without_a_generator_says_so_when_asked_to_generate(
         ranker.generate(batch)
 
 
+@pytest.mark.parametrize(
+    ("part", "terms"),
+    [({}, ("scorer", "evaluator")), ({"evaluator": False}, ("scorer",)),
+     ({"student": False}, ("evaluator",)), ({"teacher": False}, ("scorer",)),
+     ({"student": False, "evaluator": False}, ("generator",))],
+)  # fmt: skip
+def test_epochs_are_compared_by_what_does_not_depend_on_chance(
+    dataset: Dataset, tools: Any, part: dict[str, bool], terms: tuple[str, ...]
+) -> None:
+    ranker, batch = made(tools, dataset, exploration=0.0, **part).eval(), tools.batch(dataset)
+    with torch.no_grad():
+        torch.manual_seed(1)
+        expected = sum(ranker.loss(batch)[name] for name in terms)
+        torch.manual_seed(1)
+        torch.testing.assert_close(ranker.validation_loss(batch), expected)
+
+
 def test_what_is_observed_are_shares_and_correlations(dataset: Dataset, tools: Any) -> None:
     with in_evaluation(ranker := made(tools, dataset)):
         found = ranker.observe(tools.odd(dataset))

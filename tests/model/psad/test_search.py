@@ -183,7 +183,7 @@ def test_the_looks_at_a_place_fall_and_multiply_the_chance(dataset: Dataset, too
     judge, count = judged(tools, dataset, ranker), len(memory.candidates)
     order = torch.arange(4).expand(count, 1, -1)
     with torch.no_grad():
-        looks = ranker.evaluator.looks(40)
+        looks = ranker.evaluator.log_looks(40).exp()
         falls = torch.nn.functional.softplus(ranker.evaluator.glance)
         chances = judge.chances(order)
         by_hand = torch.sigmoid(judge.logits(order)) * looks[:4]
@@ -192,7 +192,17 @@ def test_the_looks_at_a_place_fall_and_multiply_the_chance(dataset: Dataset, too
     assert looks[2].item() == pytest.approx((-falls[0] - falls[1]).exp().item())
     assert looks[-1] == looks[len(falls)]  # what is longer than any list of the training
     torch.testing.assert_close(chances, by_hand)
-    assert made(tools, dataset)[0].evaluator.looks(5) is None
+    assert made(tools, dataset)[0].evaluator.log_looks(5) is None
+
+
+def test_places_that_nobody_looks_at_have_a_finite_loss(dataset: Dataset, tools: Any) -> None:
+    """Far down a long list the chance of a look is too small for a float; its log is not."""
+    ranker, batch = made(tools, dataset, context="exposure")[0], tools.odd(dataset)
+    with torch.no_grad():
+        ranker.evaluator.glance.fill_(60.0)
+        loss = ranker.evaluator.loss(ranker.encoder(batch.tensors), batch.labels)
+    assert loss.isfinite()
+    assert loss > 10  # clicks where nobody looks are a great surprise
 
 
 def test_the_evaluator_learns_the_chance_of_a_click(dataset: Dataset, tools: Any) -> None:
