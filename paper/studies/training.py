@@ -24,6 +24,8 @@ FACTORS = {
     "temperature": ("temperature-0.5", "temperature-1.0", "temperature-2.0", "temperature-4.0"),
     "decay": ("decay-0.1", "decay-0.5", "decay-1.0", "decay-dcg"),
     "distillation_warmup": ("warmup-0.0", "warmup-0.2", "warmup-0.5"),
+    "mutual": ("mutual-false", "mutual-true"),
+    "knots": ("knots-0", "knots-4", "knots-8"),
 }
 PARTS = ("wo-pairs", "order-blind", "greedy", "wo-evaluator")  # switches that the paper lacks
 STUDY = Study(
