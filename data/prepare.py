@@ -40,15 +40,35 @@ def prepare(
     target folder is replaced only by a whole dataset, and only where it holds one already (or
     nothing).
     """
+    check_target(Path(folder))
+    log = sources.read(source, seed, lists)
+    return prepare_log(
+        log, folder, source=str(source), split=split, seed=seed, derived=derived, history=history,
+        report=report,
+    )  # fmt: skip
+
+
+def prepare_log(
+    log: RawLog,
+    folder: str | Path,
+    *,
+    source: str | None = None,
+    split: Split | None = None,
+    seed: int = 0,
+    derived: bool = True,
+    history: History = "all",
+    report: Callable[[str], None] = print,
+) -> Dataset:
+    """The same of a log that was read already; `source` is what info.json calls it."""
     target = Path(folder)
     check_target(target)
-    log = sources.read(source, seed, lists)
     chosen = split or log.spec.split
     arranged = arrange(log, chosen, seed=seed, history=history)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
         made = Path(scratch) / "dataset"
-        facts = {"source": str(source), "split": chosen, "seed": seed, "history": history}
+        named = source or log.spec.name
+        facts = {"source": named, "split": chosen, "seed": seed, "history": history}
         write(
             log,
             arranged,
