@@ -11,9 +11,11 @@ Data sets and results lie in build/folds/; what is there is not made again.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,7 +98,8 @@ def _judged(dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
     if not kept.exists():
         with tempfile.TemporaryDirectory() as scratch:
             run, overrides = Path(scratch) / "run", dict(word.split("=", 1) for word in settings)
-            train(dataset.folder, run, model=name, seed=seed, overrides=overrides)
+            with redirect_stdout(io.StringIO()):  # epochs and tables of every fold
+                train(dataset.folder, run, model=name, seed=seed, overrides=overrides)
             ranker, _ = load_run(run)
             judged = evaluate(ranker, dataset, "test", mode=ways(ranker)[0])
         kept.write_text(json.dumps(judged.means()), encoding="utf-8")

@@ -51,8 +51,7 @@ class Hinges(nn.Module):
 
     That is a linear spline of every number, as in a generalised additive model (Hastie and
     Tibshirani, Statistical Science 1986). Numbers come standardised, and knots are one standard
-    deviation apart. Without them, five folds of ML-100K's train and validation lists have 0.004
-    less NDCG@10, what trees had over this model.
+    deviation apart.
     """
 
     def __init__(self, numbers: int, knots: int) -> None:

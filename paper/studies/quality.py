@@ -28,7 +28,7 @@ STUDY = Study(
 SUBJECT = "psad-s"  # the row compared with all others
 # what finding each model's settings cost, all on validation lists (RESULTS.md says more)
 TUNING = {
-    "psad": "about 35 one-seed runs",
+    "psad": "about 60 one-seed runs, and 14 settings on folds",
     "prm": "5 settings",
     "dnn": "5 settings",
     "lambdamart": "62 settings",
