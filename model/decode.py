@@ -137,12 +137,12 @@ def _block(
         total = beams.scores + gain(now, log_probabilities, place)
         best = total.reshape(lists, -1).topk(total.shape[0] // lists)  # (B, W)
         code = (best.indices + choices.first).flatten()  # (n,)
-        parent = choices.beam.index_select(0, code)
+        parent = choices.beam[code]
         if place + 1 in places:
-            effects = choices.effects.index_select(0, choices.row.index_select(0, code))
+            effects = choices.effects[choices.row[code]]
             weights = choices.below(places[place + 1 - places.start :], range(place, place + 1))
-            logits = logits.index_select(0, parent) + weights @ effects
-        codes = torch.cat([beams.codes.index_select(0, parent), code.unsqueeze(1)], 1)
+            logits = logits[parent] + weights @ effects
+        codes = torch.cat([beams.codes[parent], code.unsqueeze(1)], 1)
         seen = (*beams.seen, log_probabilities.flatten())
         beams = _Growing(best.values.reshape(-1, 1, 1), codes, seen)
     return beams
