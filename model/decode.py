@@ -56,7 +56,12 @@ class Beams(NamedTuple):
     @property
     def alive(self) -> Tensor:
         """(B, W) whether this beam is a list of its own."""
-        return self.scores > NEVER / 2
+        return is_alive(self.scores)
+
+
+def is_alive(scores: Tensor) -> Tensor:
+    """Whether a score of the search is that of a list of its own."""
+    return scores > NEVER / 2
 
 
 class _Growing(NamedTuple):

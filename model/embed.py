@@ -64,14 +64,12 @@ class Table(nn.Module):
 
     def _parts(self, slots: Tensor) -> list[Tensor]:
         """(…, slots) cut by bag; a side may hold only the first of the table's bags."""
-        if slots.shape[-1] == self.bag_lengths[0]:
-            return [slots]
         lengths, left = [], slots.shape[-1]
         for length in self.bag_lengths:
             if left:
                 lengths.append(length)
                 left -= length
-        return list(slots.split(lengths, -1))
+        return list(slots.split(lengths, -1)) if len(lengths) > 1 else [slots]
 
     def _bag_padded(self, index: Tensor) -> Tensor:
         """The same by products alone, which export well."""

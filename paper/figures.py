@@ -85,18 +85,18 @@ def draw_activity(results: Results, place: Path) -> list[Path]:
 def draw_efficiency(
     found: Mapping[str, Any], shares: Mapping[str, Any], base: str, place: Path
 ) -> list[Path]:
-    """Two panels a data set: the time of a call, and the generator's parts, as ratios to `base`."""
+    """Two panels a data set: the time of a call, and the generator's parts, as ratios to `base`.
+
+    `found` has for each data set and batch size the time of each row, `shares` that of each part.
+    """
     figure = _figure(9.5, 3.1 * len(found))
     axes = figure.subplots(len(found), 2, squeeze=False)
-    for (calls, parts), (name, content) in zip(axes, found.items(), strict=True):
-        times = content["call"]["p50_ms"]
+    for (calls, parts), (name, times) in zip(axes, found.items(), strict=True):
         places = range(len(times))
-        for row in content["call"]["mflop"]:
-            if not row.startswith("up to"):
-                ratios = [column[row] / column[base] for column in times.values()]
-                calls.plot(
-                    places, ratios, marker="o", ms=3, lw=2 if row == base else 1.2, label=row
-                )
+        for row in next(iter(times.values())):
+            ratios = [column[row] / column[base] for column in times.values()]
+            width = 2 if row == base else 1.2
+            calls.plot(places, ratios, marker="o", ms=3, lw=width, label=row)
         _batches(calls, times, f"{name}: time of a call ÷ {base}")
         calls.set_yscale("log")
         calls.set_yticks((ticks := (0.1, 0.2, 0.5, 1, 2, 5, 10)), [f"{one:g}×" for one in ticks])

@@ -5,7 +5,7 @@
 Each user's last ranked list, which the tables test on, is taken away. What is left is split eight
 times: by last lists, again without those, and by user with six seeds. Every model (with its
 settings) is trained on each fold, judged on the fold's own test lists, and set beside the first.
-Data sets and results lie in build/folds/; what is there is not made again.
+Data sets and results lie in build/folds/; what is there with today's settings is not made again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,10 +29,13 @@ from data.dataset import Dataset
 from data.lists import RawLog, arrange
 from data.prepare import prepare_log
 from data.splits import Split
+from model.config import resolve
 from model.evaluate import evaluate
 from model.fit import ways
 from model.table import METRIC, Table, show
 from model.train import load_run, train
+from paper.cells import digest
+from paper.worker import write_json
 
 FOLDER = Path("build/folds")
 FOLDS: dict[str, tuple[int, Split, int]] = {  # last lists taken away, split, seed
@@ -51,9 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log = sources.read(asked.source)
     datasets = {name: _dataset(log, name) for name in FOLDS}
     found = {
-        (model, fold): np.mean(
-            [_judged(dataset, model, seed)[METRIC] for seed in range(asked.seeds)]
-        )
+        (model, fold): np.mean([_judged(dataset, model, seed) for seed in range(asked.seeds)])
         for model in tqdm(asked.models, unit="model", leave=False)
         for fold, dataset in tqdm(datasets.items(), model, unit="fold", leave=False)
     }
@@ -91,19 +91,22 @@ def _dataset(log: RawLog, fold: str) -> Dataset:
     return Dataset.load(folder)
 
 
-def _judged(dataset: Dataset, model: str, seed: int) -> dict[str, Any]:
-    """Means of what ranks first in a model: the scoring network, or a generator that is alone."""
-    name, *settings = model.split()
-    kept = dataset.folder / f"{model.replace(' ', ',')}-{seed}.json"
+def _judged(dataset: Dataset, model: str, seed: int) -> float:
+    """METRIC of what ranks first in a model: the scoring network, or a generator that is alone."""
+    name, *words = model.split()
+    overrides = dict(word.split("=", 1) for word in words)
+    asked = resolve(name, None, None, overrides)
+    values = [name, asked.settings.model_dump(mode="json"), asked.training.model_dump(mode="json")]
+    kept = dataset.folder / f"{name}-{digest(values)[:10]}-{seed}.json"
     if not kept.exists():
         with tempfile.TemporaryDirectory() as scratch:
-            run, overrides = Path(scratch) / "run", dict(word.split("=", 1) for word in settings)
+            run = Path(scratch) / "run"
             with redirect_stdout(io.StringIO()):  # epochs and tables of every fold
                 train(dataset.folder, run, model=name, seed=seed, overrides=overrides)
             ranker, _ = load_run(run)
             judged = evaluate(ranker, dataset, "test", mode=ways(ranker)[0])
-        kept.write_text(json.dumps(judged.means()), encoding="utf-8")
-    return json.loads(kept.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        write_json(kept, {METRIC: judged.mean(METRIC)})
+    return float(json.loads(kept.read_text(encoding="utf-8"))[METRIC])
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ HISTORY, CANDIDATES = 50, 30  # of the random requests that are timed
 FEWEST, MOST = 5, 200  # turns
 CALLS = 5  # of a turn, and one before them
 STEPS = 10  # of training, as the paper averages
+UPTO = "up to "  # and a part: the row of the graph cut after it
 PARTS = ("encoder", "memory", "search", "refinement", "evaluator")  # of the generator
 Export = Callable[[Path], Any]
 

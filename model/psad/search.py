@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.decode import Beams, beam_search, remaining
+from model.decode import Beams, beam_search, is_alive, remaining
 from model.layers import masked_log_softmax
 from model.psad.evaluator import Judge
 from model.psad.improve import neighbours
@@ -60,7 +60,7 @@ def generate(
         return Generated(refined.chosen[:, 0], refined.confidence[:, 0].exp(), refined.scores[:, 0])
     if refine:  # keep the better of the two
         lists = Lists(*(torch.cat(pair, 1) for pair in zip(refined, lists, strict=True)))
-    best = best_of(judge, lists.chosen, lists.scores > NEVER / 2)
+    best = best_of(judge, lists.chosen, is_alive(lists.scores))
     for _ in range(polish):
         best = best_of(judge, torch.cat([best.chosen.unsqueeze(1), neighbours(best.chosen)], 1))
     return best

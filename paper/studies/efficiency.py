@@ -3,8 +3,7 @@
     OMP_NUM_THREADS=1 psad reproduce efficiency --data datasets/ml_100k
 
 Needs no trained run. One process times all models in turn; a data set that has its JSON of these
-settings is not measured again (remove results/efficiency/NAME.json for that, as on a machine
-of one's own).
+settings is not measured again: `--results FOLDER` measures on a machine of one's own.
 """
 
 from __future__ import annotations
@@ -21,13 +20,24 @@ import torch
 from data.dataset import Dataset
 from model import registry
 from model.config import Training
+from model.latency import SIZES
 from model.report import machine
 from model.table import Table, markdown
 from model.train import commit
 from paper.cells import configured, digest
 from paper.figures import draw_efficiency
 from paper.study import TWINS, Asked, Study, StudyError
-from paper.timing import CANDIDATES, HISTORY, PARTS, exporter, parts, time_calls, time_steps
+from paper.timing import (
+    CANDIDATES,
+    HISTORY,
+    PARTS,
+    STEPS,
+    UPTO,
+    exporter,
+    parts,
+    time_calls,
+    time_steps,
+)
 from paper.worker import write_json
 
 STUDY = Study(
@@ -55,11 +65,9 @@ ROWS: dict[str, tuple[str, str, int | None]] = {
     "dnn": ("dnn", "scorer", None),
 }
 BASE, WHOLE = "psad-s", "psad-g"
-CALL_SIZES, STEP_SIZES = (1, 64, 128, 256), (64, 128, 256)  # one list, and the paper's
-SECONDS = 4.0  # of calls, a graph and size
 QUICK: dict[str, Any] = {"sizes": (1, 64), "step_sizes": (64,), "seconds": 0.3, "steps": 2}
 WHOLLY: dict[str, Any] = {
-    "sizes": CALL_SIZES, "step_sizes": STEP_SIZES, "seconds": SECONDS, "steps": 10,
+    "sizes": SIZES, "step_sizes": SIZES[1:], "seconds": 4.0, "steps": STEPS,
 }  # fmt: skip
 
 
@@ -94,7 +102,11 @@ def run(asked: Asked) -> list[Path]:
         raise StudyError(f"{STUDY.name} has no results yet; name a dataset by --data.")
     page = asked.results / f"{STUDY.name}.md"
     shares = {name: parts_of(content["call"]) for name, content in found.items()}
-    pictures = draw_efficiency(found, shares, BASE, page.with_suffix(""))
+    times = {
+        name: {size: _whole(column) for size, column in content["call"]["p50_ms"].items()}
+        for name, content in found.items()
+    }
+    pictures = draw_efficiency(times, shares, BASE, page.with_suffix(""))
     shown = f"![{STUDY.title}]({pictures[0].name})\n"
     made = [table for name, content in found.items() for table in tables(name, content)]
     body = markdown(header(found, left_out), made)
@@ -112,10 +124,11 @@ def measured(variants: tuple[str, ...], asked: Asked, dataset: Dataset) -> dict[
         for row, (variant, mode, beam) in ROWS.items():
             if variant in variants and not (asked.quick and beam):
                 ranker = _untrained(variant, asked, dataset)
-                ranker.beam = beam or getattr(ranker, "beam", 0)
+                if beam:
+                    ranker.beam = beam
                 graphs[row] = exporter(ranker, mode)
                 if row == WHOLE and not asked.quick:
-                    graphs |= {f"up to {part}": one for part, one in parts(ranker).items()}
+                    graphs |= {f"{UPTO}{part}": one for part, one in parts(ranker).items()}
         calls = time_calls(dataset.schema, graphs, plan["sizes"], plan["seconds"])
         rankers = {
             variant: (_untrained(variant, asked, dataset), _training(variant, asked, dataset))
@@ -131,13 +144,12 @@ def measured(variants: tuple[str, ...], asked: Asked, dataset: Dataset) -> dict[
         "step_ms": steps,
         "history": HISTORY,
         "candidates": CANDIDATES,
-        "list_size": dataset.schema.list_size,
         "steps": plan["steps"],
         "configuration": {variant: _values(variant, asked, name) for variant in variants},
         "settings": _settings(variants, asked, name),
         "reproduced_by": asked.command(STUDY),
         "commit": commit(),
-        "machine": _machine(),
+        "machine": f"{machine()}, onnxruntime {onnxruntime.__version__}, one thread",
         "date": datetime.now(UTC).date().isoformat(),
     }
 
@@ -169,11 +181,10 @@ def tables(name: str, content: dict[str, Any]) -> list[Table]:
     calls = content["call"]
     sizes = list(calls["p50_ms"])
     columns = ("model", "MFLOP", "nodes", *(f"batch {size}" for size in sizes))
-    whole = [row for row in calls["mflop"] if not row.startswith("up to")]
     body = [
         (row, _ratio(calls["mflop"], row), str(calls["nodes"][row]),
          *(_ratio(calls["p50_ms"][size], row) for size in sizes))
-        for row in whole
+        for row in _whole(calls["mflop"])
     ]  # fmt: skip
     made = [
         Table(
@@ -207,15 +218,20 @@ def tables(name: str, content: dict[str, Any]) -> list[Table]:
 def parts_of(calls: dict[str, Any]) -> dict[str, dict[str, float]]:
     """What each part adds to `mflop` and to the time at each size; empty where it was left out."""
     columns = {"mflop": calls["mflop"]} | calls["p50_ms"]
-    if f"up to {PARTS[0]}" not in calls["mflop"]:
+    if f"{UPTO}{PARTS[0]}" not in calls["mflop"]:
         return {}
     found = {}
     for name, column in columns.items():
-        ends = [*(column[f"up to {part}"] for part in PARTS[:-1]), column[WHOLE]]
+        ends = [*(column[f"{UPTO}{part}"] for part in PARTS[:-1]), column[WHOLE]]
         found[name] = {
             part: end - start for part, start, end in zip(PARTS, [0.0, *ends], ends, strict=False)
         }
     return found
+
+
+def _whole(column: Mapping[str, float]) -> dict[str, float]:
+    """Without the rows of graphs that were cut."""
+    return {row: value for row, value in column.items() if not row.startswith(UPTO)}
 
 
 def _part(column: dict[str, float], part: str) -> str:
@@ -245,10 +261,6 @@ def _values(variant: str, asked: Asked, data: str) -> dict[str, Any]:
 
 def _plan(asked: Asked) -> dict[str, Any]:
     return QUICK if asked.quick else WHOLLY
-
-
-def _machine() -> str:
-    return f"{machine()}, onnxruntime {onnxruntime.__version__}, one thread"
 
 
 def _settings(variants: Collection[str], asked: Asked, data: str) -> str:
