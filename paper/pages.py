@@ -147,12 +147,20 @@ def _comparisons(results: Results, dataset: str, mode: str) -> list[Table]:
 def _against(
     groups: Mapping[str, Group], base: str, mode: str, metric: str
 ) -> dict[str, Comparison]:
-    """Every variant against the base, as far as values list by list are at hand."""
+    """Every variant against the base, as far as values list by list are at hand.
+
+    A variant with the base's own settings is the base, and no comparison.
+    """
     fixed = groups[base].by_list(mode, metric) if base in groups else None
     if fixed is None:
         return {}
     users = (groups[base].first.lists or {})["users"]
-    others = {name: group.by_list(mode, metric) for name, group in groups.items() if name != base}
+    same = groups[base].first.content["settings"]
+    others = {
+        name: group.by_list(mode, metric)
+        for name, group in groups.items()
+        if group.first.content["settings"] != same
+    }
     pairs = {name: values for name, values in others.items() if values is not None}
     found = correct([compare(values, fixed, users) for values in pairs.values()])
     return dict(zip(pairs, found, strict=True))

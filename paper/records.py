@@ -64,13 +64,24 @@ def write_record(cell: Cell, command: str) -> None:
         "run": shown(run.folder),
         "configuration": _configuration(run),
     }
-    place.parent.mkdir(parents=True, exist_ok=True)
-    kept = place.with_suffix(".npz")
-    kept.unlink(missing_ok=True)
-    lists = run.folder / f"lists-{cell.study.split}.npz"
-    if lists.stat().st_size <= SMALL:
-        shutil.copyfile(lists, kept)
-    write_json(place, content)
+    _place(place, content, run.folder / f"lists-{cell.study.split}.npz")
+
+
+def adopt(cell: Cell, studies: Sequence[str], command: str) -> bool:
+    """Take the result of the same run from another of these studies, if one has it.
+
+    They must be judged on the same lists. What led to the result stays as it was.
+    """
+    data, results = cell.path.parent.name, cell.path.parents[2]
+    for name in studies:
+        for path in sorted((results / name / data).glob("*.json")):
+            found = _read(path)
+            if found.get("fingerprint") == cell.run.fingerprint and path != cell.path:
+                own = {"study": cell.study.name, "variant": cell.variant}
+                own |= {"settings": cell.settings, "reproduced_by": command}
+                _place(cell.path, found | own, path.with_suffix(".npz"))
+                return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -173,6 +184,16 @@ def read_results(asked: Asked, study: Study, settings: SettingsOf) -> Results:
         if kept:
             groups[folder.name] = _by_variant(study, kept)
     return Results(study, groups, tuple(left_out))
+
+
+def _place(path: Path, content: Mapping[str, Any], lists: Path) -> None:
+    """Write a result, its JSON last; `lists` may be missing or too large to be kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = path.with_suffix(".npz")
+    kept.unlink(missing_ok=True)
+    if lists.exists() and lists.stat().st_size <= SMALL:
+        shutil.copyfile(lists, kept)
+    write_json(path, content)
 
 
 def _by_variant(study: Study, records: Sequence[Record]) -> dict[str, Group]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from data.tables import suggestion
 from model.table import Table
@@ -46,7 +47,7 @@ def reproduce(
             f"Studies: {', '.join(studies.names())}."
         )
     asked = Asked(tuple(data), seeds, jobs, runs, results, tuple(only), quick).cut()
-    written: list[Path] = importlib.import_module(f"paper.studies.{what}").run(asked)
+    written: list[Path] = _module(what).run(asked)
     for path in written:
         print(f"wrote {path}")
     return written
@@ -79,7 +80,17 @@ def make_cells(asked: Asked, study: Study) -> list[str]:
     paths = [cell.path for cell in cells]
     if len(set(paths)) < len(paths):
         raise StudyError(TWINS)
-    return make(cells, asked.command(study), asked.jobs)
+    return make(cells, asked.command(study), asked.jobs, _alike(study))
+
+
+def _alike(study: Study) -> list[str]:
+    """The studies that are judged on the same lists."""
+    every = {name: _module(name).STUDY for name in studies.names()}
+    return [name for name, other in every.items() if other.split == study.split]
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"paper.studies.{name}")
 
 
 def say(failures: Sequence[str]) -> None:

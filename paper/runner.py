@@ -11,19 +11,19 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from tqdm import tqdm
 
 from paper.cells import Cell, Run
-from paper.records import is_made, write_record
+from paper.records import adopt, is_made, write_record
 
 TAIL = 1_500  # characters of a failed training's output that are shown
 
 
-def make(cells: Sequence[Cell], command: str, jobs: int) -> list[str]:
+def make(cells: Sequence[Cell], command: str, jobs: int, alike: Sequence[str] = ()) -> list[str]:
     """Train, judge and record what is missing; returns what failed, in words.
 
-    A cell counts as made when its result has its fingerprint. Each result is written as soon as its
-    run is judged, so that an interrupted study goes on from there; one run that fails leaves the
-    others alone.
+    A cell counts as made when its result has its fingerprint; where a study of those `alike` has
+    that result, it is taken from there. Each result is written as soon as its run is judged, so
+    that an interrupted study goes on from there; one run that fails leaves the others alone.
     """
-    missing = [cell for cell in cells if not is_made(cell)]
+    missing = [c for c in cells if not is_made(c) and not adopt(c, alike, command)]
     failures: list[str] = []
     if not missing:
         return failures

@@ -78,11 +78,33 @@ def test_other_settings_make_a_cell_again(
     assert "shop/full-1" in page
 
 
-def test_another_study_shares_the_run(made: Asked, trained: list[str]) -> None:
+def test_another_study_takes_the_result_without_the_run(made: Asked, trained: list[str]) -> None:
+    shutil.rmtree(made.runs)
     distillation.run(replace(made, only=("sar-online",)))
-    assert trained == ["sar-online-0", "sar-online-1"]
+    assert trained == []
+    taken, origin = (
+        json.loads((made.results / name).read_text())
+        for name in ("distillation/shop/sar-online-1.json", "ablation/shop/full-1.json")
+    )
+    own = {"study": "distillation", "variant": "sar-online"}
+    own["reproduced_by"] = replace(made, only=("sar-online",)).command(distillation.STUDY)
+    assert taken == origin | own
+    lists, others = (
+        (made.results / name).read_bytes()
+        for name in ("distillation/shop/sar-online-1.npz", "ablation/shop/full-1.npz")
+    )
+    assert lists == others
+
+
+def test_a_study_of_other_lists_takes_no_result_but_shares_the_run(
+    made: Asked, trained: list[str], dataset: Dataset
+) -> None:
+    hyperparameters.run(replace(made, only=("block-3",)))
+    assert trained == ["block-3-0", "block-3-1"]  # full is the same run, and made with it
     folders = {path.name for path in (made.runs / "shop").iterdir() if path.is_dir()}
     assert len(folders) == 4  # the two of the full model, and the two of wo-ce
+    with np.load(made.results / "hyperparameters/shop/block-3-1.npz") as values:
+        assert set(values["lists"]) == set(dataset.indices("valid"))
 
 
 def test_the_page_is_made_of_the_results_alone(made: Asked, trained: list[str]) -> None:
