@@ -104,7 +104,7 @@ def test_a_study_of_other_lists_takes_no_result_but_shares_the_run(
     folders = {path.name for path in (made.runs / "shop").iterdir() if path.is_dir()}
     assert len(folders) == 4  # the two of the full model, and the two of wo-ce
     with np.load(made.results / "hyperparameters/shop/block-3-1.npz") as values:
-        assert set(values["lists"]) == set(dataset.indices("valid"))
+        assert set(values["lists"]) == set(dataset.splits["valid"])
 
 
 def test_the_page_is_made_of_the_results_alone(made: Asked, trained: list[str]) -> None:
