@@ -260,8 +260,11 @@ class Loop:
         """Written beside, then renamed; the one before goes only when it stands."""
         folder = self.folder / CHECKPOINTS
         name, temporary = f"epoch-{self.state.epoch:04d}", folder / "writing"
-        shutil.rmtree(temporary, ignore_errors=True)
+        if self.accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
         self.accelerator.save_state(str(temporary))
+        self.accelerator.wait_for_everyone()  # each process writes a part of its own
         if self.accelerator.is_main_process:
             temporary.rename(folder / name)
             for old in folder.glob("epoch-*"):

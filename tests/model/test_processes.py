@@ -13,11 +13,29 @@ from data.dataset import Dataset
 ROOT = Path(__file__).parents[2]
 
 
+# `psad`, and the second process takes longer over its part of every checkpoint
+LATE = """
+import os, time
+from accelerate import accelerator
+from cli.main import main
+
+save = accelerator.save_accelerator_state
+
+def late(*arguments, **named):
+    time.sleep(0.5 * int(os.environ["RANK"]))
+    return save(*arguments, **named)
+
+accelerator.save_accelerator_state = late
+main()
+"""
+
+
 def test_two_processes_train_one_run(dataset: Dataset, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+    run, script = tmp_path / "run", tmp_path / "late.py"
+    script.write_text(LATE)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-        "-m", "cli.main", "train", str(dataset.folder), str(run), "--model", "dnn", "epochs=2",
+        str(script), "train", str(dataset.folder), str(run), "--model", "dnn", "epochs=2",
         "batch_size=96",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
