@@ -26,7 +26,7 @@ from features.schema import FeatureSchema
 
 OUTPUT = "scores"
 GENERATED = ("list", "chances", "worth")  # (B, T), (B, T), (B,)
-OPSET = 20
+OPSET = 23  # the first with Attention
 PADDED = -1e9  # the logit of a padded slot: no real one is near it
 
 

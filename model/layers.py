@@ -42,35 +42,48 @@ class Attention(nn.Module):
         self, queries: Tensor, keys: Tensor, mask: Tensor, bias: Tensor | None = None
     ) -> Tensor:
         """queries (B, Q, d), keys (B, S, d), mask broadcastable to (B, Q, S), bias (B, Q, S)."""
-        return self.attend(self.queries(queries), *self.keys_values(keys), mask, bias)
-
-    def queries(self, queries: Tensor) -> Tensor:
-        """(B, Q, d) to (B, h, Q, d/h), for `attend`."""
-        return self._split(self.query(queries))
+        return self.attend(self.query(queries), *self.keys_values(keys), mask, bias)
 
     def keys_values(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S, d) to keys and values (B, h, S, d/h), for `attend`; queries may share them."""
+        """(B, S, d) to keys and values (B, S, d), for `attend`; queries may share them."""
         k, v = self.key_value(keys).chunk(2, -1)
-        return self._split(k), self._split(v)
+        return k, v
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
-        """Heads already split: (B, h, Q, d/h) and (B, h, S, d/h) to (B, Q, d)."""
+        """Projected queries (B, Q, d), keys and values (B, S, d), to (B, Q, d)."""
         inside = 0.0 if bias is None or self.post_bias else bias
         shift = torch.where(mask, inside, NEVER).unsqueeze(1).to(q.dtype)  # (B, 1, Q, S)
-        # a bias that learns has no fused kernel, and an exported graph is fused by its runtime
-        if bias is None and not torch.compiler.is_exporting():
-            attended = functional.scaled_dot_product_attention(q, k, v, shift)
-        else:
-            logits = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)  # (B, h, Q, S)
-            weights = (logits + shift).softmax(-1)  # PSAD Eq. (1)
-            if self.post_bias and bias is not None:
-                weights = weights + (bias * mask).unsqueeze(1)
-            attended = weights @ v
-        return self.output(attended.transpose(1, 2).flatten(-2))  # (B, Q, d)
+        after = (bias * mask).unsqueeze(1) if self.post_bias and bias is not None else None
+        found: Tensor = self.output(attention(q, k, v, self.heads, shift, after, bias is not None))
+        return found
 
-    def _split(self, x: Tensor) -> Tensor:
-        """(B, n, d) to (B, h, n, d/h)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    shift: Tensor | None = None,
+    after: Tensor | None = None,
+    learned: bool = False,
+) -> Tensor:
+    """Queries (B, Q, d) and S keys and values (B, S, d), divided among heads, to (B, Q, d).
+
+    shift is added to the logits, after to the weights, both broadcastable to (B, h, Q, S); what is
+    `learned` has no fused kernel. An exported graph has one node for it all (ONNX's Attention).
+    """
+    if after is None and torch.compiler.is_exporting():
+        if shift is not None:  # ONNX Runtime asks for all queries' own
+            shift = shift.expand(*shift.shape[:2], q.shape[1], -1)
+        return torch.onnx.ops.attention(q, k, v, shift, q_num_heads=heads, kv_num_heads=heads)[0]
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # (B, h, ·, d/h)
+    if after is None and not learned:
+        attended = functional.scaled_dot_product_attention(q, k, v, shift)
+    else:
+        logits = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)  # (B, h, Q, S)
+        weights = (logits if shift is None else logits + shift).softmax(-1)  # PSAD Eq. (1)
+        attended = (weights if after is None else weights + after) @ v
+    return attended.transpose(1, 2).flatten(-2)
 
 
 class FeedForward(nn.Sequential):

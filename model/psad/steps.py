@@ -11,12 +11,10 @@ block, γ places refilled, I items among the keys, h heads, d width.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from model.layers import Attention
+from model.layers import attention
 from model.psad.teacher import Memory, Teacher, TeacherLayer
 from model.ranker import NEVER
 
@@ -70,7 +68,7 @@ class Steps:
     def _logits(
         self, queries: Tensor, items: Tensor | None, masks: list[Tensor | None], beams: int
     ) -> Tensor:
-        """Of queries (B, Q, d): all beams', or one beam's for all, which the first mask divides."""
+        """Of queries (B, Q, d): all beams', or one's for all, which the first mask tells apart."""
         for number, layer in enumerate(self.teacher.layers):
             queries = self._layer(layer, number, queries, items, masks[min(number, 1)])
         product = self.teacher.norm(queries) @ self.memory.vectors + self.memory.bias  # Eq. (5)
@@ -84,32 +82,18 @@ class Steps:
         items: Tensor | None,
         mask: Tensor | None,
     ) -> Tensor:
-        normed = layer.norms[0](queries)
+        normed, own = layer.norms[0](queries), layer.own
         keys = normed if items is None else torch.cat([layer.item_norm(items), normed], 1)
-        own = _attend(layer.own, normed, layer.own.keys_values(keys), mask)  # (B, W·K, d)
-        if own.shape[1] != queries.shape[1]:
-            own = own.unflatten(1, (-1, queries.shape[1]))  # (B, W, K, d)
-            queries = (queries.unsqueeze(1) + own).flatten(1, 2)
-        else:
-            queries = queries + own
-        kept = self.memory.keys[number]
-        queries = queries + _attend(layer.cross, layer.norms[1](queries), kept, self.unseen)
+        q = own.query(normed)
+        if mask is not None and mask.shape[2] != q.shape[1]:  # from here on each beam has its own
+            beams = mask.shape[2] // q.shape[1]
+            q, queries = q.repeat(1, beams, 1), queries.repeat(1, beams, 1)  # (B, W·K, d)
+        found = attention(q, *own.keys_values(keys), own.heads, mask)
+        queries = queries + own.output(found)
+        q, cross = layer.cross.query(layer.norms[1](queries)), layer.cross
+        found = attention(q, *self.memory.keys[number], cross.heads, self.unseen)
+        queries = queries + cross.output(found)
         return queries + layer.feed_forward(layer.norms[2](queries))
-
-
-def _attend(
-    attention: Attention, queries: Tensor, keys: tuple[Tensor, Tensor], mask: Tensor | None
-) -> Tensor:
-    """`Attention` with a mask to add, (…, Q, S); or (W, 1, S), then with W times the queries."""
-    q, (k, v) = attention.queries(queries), keys
-    logits = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, h, Q, S)
-    if mask is not None and mask.ndim == 3:
-        logits = (logits.unsqueeze(2) + mask).flatten(2, 3)  # (B, h, W·Q, S)
-    elif mask is not None:
-        logits = logits + mask
-    attended = logits.softmax(-1) @ v
-    output: Tensor = attention.output(attended.transpose(1, 2).flatten(2))
-    return output
 
 
 def _closed(seen: Tensor) -> Tensor:
@@ -118,12 +102,12 @@ def _closed(seen: Tensor) -> Tensor:
 
 
 def _shared(beams: int, items: int, queries: int, like: Tensor) -> Tensor | None:
-    """(W, 1, W·t + K): each beam sees its own items and the one set of queries."""
+    """(1, 1, W·K, W·t + K): each beam sees its own items and the one set of queries."""
     if beams == 1:
         return None
     own = torch.eye(beams, dtype=torch.bool).repeat_interleave(items, 1)  # (W, W·t)
     seen = torch.cat([own, torch.ones(beams, queries, dtype=torch.bool)], 1)
-    return _closed(seen).unsqueeze(1).to(like.device)
+    return _closed(seen.repeat_interleave(queries, 0))[None, None].to(like.device)
 
 
 def _apart(beams: int, items: int, queries: int, like: Tensor) -> Tensor:

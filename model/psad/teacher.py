@@ -35,7 +35,7 @@ from model.ranker import NO_ITEM
 class Memory(NamedTuple):
     """What the generator needs of a list, computed once."""
 
-    keys: tuple[tuple[Tensor, Tensor], ...]  # (B, h, S, d/h) keys and values of each layer
+    keys: tuple[tuple[Tensor, Tensor], ...]  # (B, S, d) keys and values of each layer
     mask: Tensor  # (B, S)
     profile: Tensor  # (B, 1, 1, d)
     candidates: Tensor  # (B, M, d)
@@ -59,7 +59,7 @@ class TeacherLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, h, S, d/h) of what was encoded (B, S, d)."""
+        """Keys and values (B, S, d) of what was encoded (B, S, d)."""
         return self.cross.keys_values(states)
 
     def forward(
@@ -77,7 +77,7 @@ class TeacherLayer(nn.Module):
         own = self.own(normed.flatten(0, 1), keys.flatten(0, 1), mask.flatten(0, 1))
         queries = queries + self.dropout(own.unflatten(0, (-1, beams)))
         attended = self.cross.attend(  # Eq. (3)
-            self.cross.queries(self.norms[1](queries).flatten(1, 2)),
+            self.cross.query(self.norms[1](queries).flatten(1, 2)),
             *memory,
             memory_mask.unsqueeze(1),
             None,
