@@ -46,6 +46,7 @@ CALLS = 5  # of a turn, and one before them
 STEPS = 10  # of training, as the paper averages
 UPTO = "up to "  # and a part: the row of the graph cut after it
 PARTS = ("encoder", "memory", "search", "refinement", "evaluator")  # of the generator
+PRODUCTS = ("MatMul", "Gemm", "Attention")  # nodes that multiply matrices
 Export = Callable[[Path], Any]
 
 
@@ -136,9 +137,9 @@ def time_steps(
 def megaflops(path: Path, schema: FeatureSchema) -> float:
     """Multiplications and additions of all products for one list, from the sizes they ran with."""
     model = onnx.load(path)
-    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    products = [node for node in model.graph.node if node.op_type in PRODUCTS]
     known = {one.name for one in (*model.graph.output, *model.graph.initializer)}
-    watched = {name for node in products for name in (node.input[0], node.output[0])} - known
+    watched = {name for node in products for name in (*node.input[:2], node.output[0])} - known
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(watched))
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -152,6 +153,8 @@ def megaflops(path: Path, schema: FeatureSchema) -> float:
 
 
 def _flops(node: onnx.NodeProto, values: Mapping[str, Any]) -> float:
+    if node.op_type == "Attention":  # queries and keys (B, S, d), weights and values
+        return 4.0 * values[node.input[1]].shape[1] * float(values[node.output[0]].size)
     turned = any(one.name == "transA" and one.i for one in node.attribute)
     inner = values[node.input[0]].shape[-2 if turned else -1]
     return 2.0 * inner * float(values[node.output[0]].size)

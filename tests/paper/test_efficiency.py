@@ -16,6 +16,7 @@ from data.dataset import Dataset
 from export.onnx import Network, export_network, input_names
 from model import registry
 from model.config import Training
+from model.layers import attention
 from paper import timing
 from paper.studies import efficiency
 from paper.study import Asked, StudyError
@@ -54,6 +55,23 @@ def test_products_are_counted_as_two_for_every_number_summed(
     network = Linear(None, input_names(schema), wide)
     export_network(network, schema, tmp_path / "x.onnx", ("sum",))
     assert megaflops(tmp_path / "x.onnx", schema) * 1e6 == pytest.approx(2 * CANDIDATES * wide * 5)
+
+
+class Attending(Network):
+    """Attention of the candidates to one another, and nothing else that multiplies matrices."""
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        tensors = dict(zip(self.names, inputs, strict=True))
+        x, kept = tensors["candidate_numeric"], sum(one.sum() * 0.0 for one in tensors.values())
+        return attention(x, x + 1.0, x + 2.0, 1).sum((1, 2)) + kept
+
+
+def test_attention_is_two_products(dataset: Dataset, tmp_path: Path) -> None:
+    schema = dataset.schema
+    wide = timing._requests(schema, 1)["candidate_numeric"].shape[-1]
+    export_network(Attending(None, input_names(schema)), schema, tmp_path / "x.onnx", ("sum",))
+    found = megaflops(tmp_path / "x.onnx", schema) * 1e6
+    assert found == pytest.approx(2 * (2 * CANDIDATES**2 * wide))
 
 
 def test_a_graph_cut_after_a_later_part_does_more(dataset: Dataset, tiny: dict[str, str]) -> None:
