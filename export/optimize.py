@@ -1,8 +1,9 @@
 """Graphs without the detours that exporting leaves: the same values by fewer nodes.
 
 The exporter computes at run time what sizes a Reshape or an Expand has, although all but one are
-known or stay as they are, reads rows of a table by GatherND, adds zeros where a table of vectors
-holds one feature, and two biases where one would do. ONNX Runtime fuses the rest by itself.
+known or stay as they are, reads rows of a table by GatherND, cuts off again what was just put
+together, adds zeros where a table of vectors holds one feature, and two biases where one would do.
+ONNX Runtime fuses the rest by itself.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def optimize(model: onnx.ModelProto) -> None:
             _fix_sizes(graph, node, shapes)
         elif node.op_type == "Add":
             _join_biases(graph, node, made, stored)
+        elif node.op_type == "Slice":
+            _take_first_part(node, made, stored, shapes)
     _drop_idle(graph, shapes, stored)
     _drop_unused(graph)
 
@@ -69,6 +72,25 @@ def _gather_rows(
         return
     node.op_type, node.input[1] = "Gather", index.input[0]
     del node.attribute[:]
+
+
+def _take_first_part(
+    node: onnx.NodeProto,
+    made: Mapping[str, onnx.NodeProto],
+    stored: Mapping[str, onnx.TensorProto],
+    shapes: Shapes,
+) -> None:
+    """The beginning of a Concat on the last axis that is its first part: that part itself."""
+    joined = made.get(node.input[0])
+    known = len(node.input) == 5 and all(name in stored for name in node.input[1:])
+    if joined is None or joined.op_type != "Concat" or not known:
+        return
+    part, whole = shapes.get(joined.input[0]), shapes.get(joined.output[0])
+    if part is None or whole is None or part[:-1] != whole[:-1]:
+        return
+    begin, end, axis, step = (numpy_helper.to_array(stored[n]).tolist() for n in node.input[1:])
+    if axis in ([len(part) - 1], [-1]) and [begin, end, step] == [[0], [part[-1]], [1]]:
+        node.op_type, node.input[:] = "Identity", [joined.input[0]]
 
 
 def _join_biases(
@@ -144,10 +166,11 @@ def _drop_idle(
         for place, name in enumerate(node.input):
             node.input[place] = same.get(name, name)
         idle = node.op_type in ("Reshape", "Expand") or _adds_nothing(node, stored)
-        if idle and node.output[0] not in outputs:
+        if idle:
             shape = shapes.get(node.output[0])
-            if shape is not None and shape == shapes.get(node.input[0]):
-                same[node.output[0]] = node.input[0]
+            idle = shape is not None and shape == shapes.get(node.input[0])
+        if (idle or node.op_type == "Identity") and node.output[0] not in outputs:
+            same[node.output[0]] = node.input[0]
 
 
 def _adds_nothing(node: onnx.NodeProto, stored: Mapping[str, onnx.TensorProto]) -> bool:

@@ -138,11 +138,12 @@ class FeatureEmbedding(nn.Module):
         rates = getattr(self, f"{name}_rate")
         if self.training:
             hidden = torch.rand(index.shape, device=index.device) < rates
-        elif name in self.unread:
-            hidden = rates == 1
-        else:
-            return index
-        return torch.where(hidden & (index != PADDING), UNKNOWN, index)
+            return torch.where(hidden & (index != PADDING), UNKNOWN, index)
+        if name in self.unread:  # one node in a graph: PADDING, then UNKNOWN, are the smallest
+            return torch.minimum(
+                index, torch.where(rates == 1, UNKNOWN, torch.iinfo(index.dtype).max)
+            )
+        return index
 
     def _hide_numbers(self, numbers: Tensor, side: Side) -> Tensor:
         """Make some numbers missing, value and flag together; derived ones have no flag to set."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 from features.schema import FeatureSchema, Side
 from model.embed import FeatureEmbedding, Tensors
@@ -79,14 +79,19 @@ class Positions(nn.Module):
     def of_candidates(self, table: Tensor) -> Tensor:
         """What candidates read of a "relative" table (E,): by history slot, then by offset."""
         within = table[2 * self.history - 1 :][: 2 * self.candidates - 1]
+        if self.blind:
+            within = within[self.candidates - 1 : self.candidates]
         return torch.cat([table[len(table) - self.history :], within])
 
     def from_candidates(self, history: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Which of these belong to history (N,) and candidates (M, M); (1, 1) where blind."""
-        if self.blind:
-            candidates = torch.zeros_like(candidates[:1])
-        within = _offsets(candidates, self.candidates, self.history)
-        return history.clamp(max=self.history - 1), within
+        """Which of these belong to history (N,) and candidates (M, M)."""
+        slots = history.clamp(max=self.history - 1)
+        return slots, _offsets(candidates, self.candidates, self.history)
+
+    def from_any_candidate(self, history: Tensor, candidates: Tensor) -> Tensor:
+        """(S,) likewise, where blind: the same for every candidate."""
+        slots = history.clamp(max=self.history - 1)
+        return pad(slots, (0, candidates.shape[0]), value=self.history)
 
 
 def _without(schema: FeatureSchema, name: str) -> Tensor | None:
@@ -227,14 +232,15 @@ class Encoder(nn.Module):
         """(B, M, S) of candidates alone, or (B, 1, S) where all are the same."""
         if self.positions.how == "pair":
             return self._bias(layer, profile, history, candidates)[:, history.shape[0] :]
-        upward, among = self.positions.from_candidates(history, candidates)
         table = self.positions.of_candidates(self.tables[layer])
         biases = self._biases(layer, profile, table)
+        if self.positions.blind:
+            entries = self.positions.from_any_candidate(history, candidates)
+            return biases[entries].t().unsqueeze(1)
+        upward, among = self.positions.from_candidates(history, candidates)
+        beside = biases[among].permute(2, 0, 1)  # (B, M, M), and what is above is the same for all
         upward = biases[upward].t().unsqueeze(1)  # (B, 1, N)
-        beside = biases[among].permute(2, 0, 1)
-        if among.shape[0] != 1:  # (B, M, M), and what is above is the same for all
-            return torch.cat([upward.expand(-1, among.shape[0], -1), beside], 2)
-        return torch.cat([upward, beside.expand(-1, -1, candidates.shape[0])], 2)
+        return torch.cat([upward.expand(-1, among.shape[0], -1), beside], 2)
 
     def _biases(self, layer: int, profile: Tensor, table: Tensor) -> Tensor:
         """(E, B) a layer's table (E,), or a part, for each user; or (E, 1)."""

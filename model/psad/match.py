@@ -85,7 +85,7 @@ class Match(nn.Module):
         starts = torch.tensor([0, *sizes[:-1]]).cumsum(0)
         self.register_buffer("starts", starts, persistent=False)
         self.starts: Tensor
-        self.factors = Factors(widths, config) if config.factors else None
+        self.factors = Factors(widths, config, schema.max_history) if config.factors else None
 
     def forward(self, kinds: Kinds) -> Tensor | float:
         """(B, M, 1), or 0 where there is nothing to read."""
@@ -103,9 +103,11 @@ class Match(nn.Module):
 class Factors(nn.Module):
     """What a user is after, times what an item is."""
 
-    def __init__(self, widths: dict[Side, int], config: Config) -> None:
+    def __init__(self, widths: dict[Side, int], config: Config, history: int) -> None:
+        """History beyond `history` items is forgotten as much as the last of them."""
         super().__init__()
         rank = config.factors
+        self.slots = max(history, 1)
         self.candidate = nn.Linear(widths["candidate"], rank, bias=False)
         self.history = nn.Linear(widths["history"], rank, bias=False)
         self.profile = nn.Linear(config.profile_width, rank)
@@ -115,9 +117,10 @@ class Factors(nn.Module):
     def forward(self, kinds: Kinds) -> Tensor:
         """(B, M, 1)."""
         kept = torch.sigmoid(self.memory)  # (r,)
-        ago = torch.arange(kinds.history.shape[1], device=kept.device).unsqueeze(1)  # newest first
-        weights = (1.0 - kept) * torch.exp(ago * kept.log())  # (N, r)
-        weighted = self.history(kinds.history) * weights
+        ago = torch.arange(self.slots, device=kept.device).unsqueeze(1)  # newest first
+        weights = (1.0 - kept) * torch.exp(ago * kept.log())  # of every slot: in a graph, stored
+        slot = torch.arange(kinds.history.shape[1], device=kept.device).clamp(max=self.slots - 1)
+        weighted = self.history(kinds.history) * weights[slot]  # (B, N, r)
         # a sum as a product: ONNX Runtime's ReduceSum gets the shape of an empty history wrong
         recent = kinds.history_mask.to(weighted.dtype).unsqueeze(1) @ weighted  # (B, 1, r)
         after = self.profile(kinds.profile).unsqueeze(1) + recent

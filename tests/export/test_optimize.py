@@ -92,6 +92,51 @@ def test_the_long_way_round_becomes_the_short_one() -> None:
         np.testing.assert_array_equal(run(model, index), run(before, index))
 
 
+def cut(end: int, axis: int) -> onnx.ModelProto:
+    """(b, 3) rows of which some numbers are cut off after two more were joined on."""
+    value, node = helper.make_tensor_value_info, helper.make_node
+    stored = {"zero": [0], "end": [end], "axis": [axis], "one": [1]}
+    nodes = [
+        node("Neg", ["rows"], ["first"]),
+        node("Split", ["rows", "sizes"], ["_", "second"], axis=1),
+        node("Concat", ["first", "second"], ["joined"], axis=1),
+        node("Slice", ["joined", "zero", "end", "axis", "one"], ["part"]),
+        node("Abs", ["part"], ["result"]),
+    ]
+    shapes = {"first": ["b", 3], "second": ["b", 2], "joined": ["b", 5]}
+    made = helper.make_graph(
+        nodes, "cut", [value("rows", TensorProto.FLOAT, ["b", 3])],
+        [value("result", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array(array), name)
+         for name, array in (stored | {"sizes": [1, 2]}).items()],
+        value_info=[value(name, TensorProto.FLOAT, sizes) for name, sizes in shapes.items()],
+    )  # fmt: skip
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@pytest.mark.parametrize(
+    ("end", "axis", "kinds"),
+    [
+        (3, 1, ["Neg", "Abs"]),  # its first part and no more
+        (3, -1, ["Neg", "Abs"]),
+        (4, 1, ["Neg", "Split", "Concat", "Slice", "Abs"]),
+        (3, 0, ["Neg", "Split", "Concat", "Slice", "Abs"]),  # rows, not numbers
+    ],
+)
+def test_what_was_just_joined_is_not_cut_off_again(end: int, axis: int, kinds: list[str]) -> None:
+    model, before = cut(end, axis), cut(end, axis)
+    optimize(model)
+    assert [node.op_type for node in model.graph.node] == kinds
+    rows = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    found, expected = (
+        onnxruntime.InferenceSession(
+            one.SerializeToString(), providers=["CPUExecutionProvider"]
+        ).run(None, {"rows": rows})[0]
+        for one in (model, before)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_sizes_get_the_schemas_names_everywhere() -> None:
     model = graph()
     model.graph.value_info[0].type.tensor_type.shape.dim[0].dim_param = "4*s0 + s10"

@@ -98,6 +98,24 @@ def test_the_last_layer_for_candidates_alone_is_the_last_layer_for_all(
 
 @pytest.mark.parametrize("blind", [True, False])
 @pytest.mark.parametrize("position", ["relative", "pair"])
+def test_the_last_layer_reads_what_all_places_would(
+    dataset: Dataset, tools: Any, blind: bool, position: str
+) -> None:
+    made = encoder(tools, dataset, order_blind=blind, position=position)
+    profile = torch.randn(3, made.config.profile_width)
+    with torch.no_grad():
+        made.tables.normal_()
+        for personal in made.personal:
+            personal.output.weight.normal_()
+        for sizes in ((4, 3), (0, 2), (dataset.schema.max_history + 2, 1)):
+            places = [torch.arange(size) for size in sizes]
+            expected = made._bias(0, profile, *places)[:, sizes[0] :]
+            found = made._last_bias(0, profile, *places)
+            torch.testing.assert_close(found.expand_as(expected), expected)
+
+
+@pytest.mark.parametrize("blind", [True, False])
+@pytest.mark.parametrize("position", ["relative", "pair"])
 def test_a_blind_encoder_reads_the_set_of_candidates_and_not_their_order(
     dataset: Dataset, tools: Any, blind: bool, position: str
 ) -> None:

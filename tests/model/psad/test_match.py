@@ -98,3 +98,20 @@ def test_without_history_a_user_is_after_what_the_profile_says(
     cut = kinds._replace(history=kinds.history[:, :0], history_mask=kinds.history_mask[:, :0])
     with torch.no_grad():
         torch.testing.assert_close(match(nothing), match(cut))
+
+
+def test_history_beyond_what_was_trained_is_forgotten_as_the_last(
+    dataset: Dataset, tools: Any
+) -> None:
+    match, kinds, _ = read(tools, dataset, wide=False, factors=4)
+    factors, longest = match.factors, dataset.schema.max_history
+    one = kinds.history[:, :1]
+    long = kinds._replace(
+        history=torch.cat([torch.zeros_like(one).expand(-1, longest + 3, -1), one], 1),
+        history_mask=torch.ones(len(one), longest + 4, dtype=torch.bool),
+    )
+    short = long._replace(
+        history=long.history[:, -longest:], history_mask=long.history_mask[:, -longest:]
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(factors(long), factors(short))
