@@ -95,30 +95,28 @@ class Judge:
     ) -> None:
         """tokens (B, M, v) of the candidates, alone (B, M) a logit of each whatever its place."""
         self.evaluator, self.tokens, self.alone, self.pairs = evaluator, tokens, alone, pairs
+        self.table: Tensor | None = None  # (B, M, P)
+
+    def tabulate(self, places: int) -> None:
+        """Read every item at each of so many places once: for lists by the dozen.
+
+        Without layers no item's reading depends on what else is in the list; with some, nothing
+        can be read before, and nothing is.
+        """
+        if not len(self.evaluator.blocks):
+            table = self._read(self.tokens.unsqueeze(2) + self._places(places))
+            self.table = table if self.alone is None else table + self.alone.unsqueeze(2)
 
     def logits(self, orders: Tensor, gaps: bool = True) -> Tensor:
         """(B, L, P) of a click on what is looked at: orders (B, L, P) of items, -1 for none.
 
         Without `gaps`, "no item" stands at the ends of orders alone, where no item looks up at it.
         """
-        count, places = orders.shape[1:]
-        evaluator, items = self.evaluator, orders.clamp(min=0)
-        mask = torch.ones(1, places, places, dtype=torch.bool, device=orders.device).tril()
-        real = (orders >= 0) if gaps else None  # (B, L, P)
-        mask = mask if real is None else mask & real.flatten(0, 1).unsqueeze(1)  # (B·L, P, P)
-        x = self._tokens(items)  # (B·L, P, v)
-        for block in evaluator.blocks:
-            x = block(x, mask)
-        logits: Tensor = evaluator.output(evaluator.norm(x)).squeeze(-1).unflatten(0, (-1, count))
-        if self.alone is not None:
-            logits = logits + self.alone.gather(1, items.flatten(1)).unflatten(1, (count, places))
-        return logits if self.pairs is None else logits + self._influence(self.pairs, items, real)
+        return self._logits(orders.clamp(min=0), (orders >= 0) if gaps else None)
 
     def chances(self, orders: Tensor, gaps: bool = True) -> Tensor:
         """(B, L, P) the probability of a click at each place of orders (B, L, P)."""
-        found = torch.sigmoid(self.logits(orders, gaps))
-        looks = self.evaluator.log_looks(orders.shape[2])
-        return found if looks is None else found * looks.exp()
+        return self._chances(self.logits(orders, gaps))
 
     def worth(self, chances: Tensor, orders: Tensor) -> Tensor:
         """(B, L) expected gain of each list: discounted as DCG is, or the clicks themselves.
@@ -126,20 +124,63 @@ class Judge:
         Where lists are trained in the state that was shown, the probability of a click already
         falls with the place, and a discount would count that twice.
         """
-        chances = chances * (orders >= 0)
+        return self._worth(chances, orders >= 0)
+
+    def full(self, items: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+        """`chances` (B, L, P) and `worth` (B, L) of items (B, L, P), some item at every place.
+
+        held (B, L or 1, P): all places but those at the end, which do not count.
+        """
+        chances = self._chances(self._logits(items, None))
+        return chances, self._worth(chances, held)
+
+    def _logits(self, items: Tensor, real: Tensor | None) -> Tensor:
+        """(B, L, P) of items (B, L, P), where `real` says which there are, if any are missing."""
+        count, places = items.shape[1:]
+        if self.table is not None and self.table.shape[2] == places:
+            cells = items * places + torch.arange(places, device=items.device)
+            logits = self.table.flatten(1).gather(1, cells.flatten(1)).view(cells.shape)
+        else:
+            x = self._tokens(items)  # (B·L, P, v)
+            if len(self.evaluator.blocks):
+                mask = torch.ones(1, places, places, dtype=torch.bool, device=items.device).tril()
+                if real is not None:
+                    mask = mask & real.flatten(0, 1).unsqueeze(1)  # (B·L, P, P)
+                for block in self.evaluator.blocks:
+                    x = block(x, mask)
+            logits = self._read(x).unflatten(0, (-1, count))
+            if self.alone is not None:
+                alone = self.alone.gather(1, items.flatten(1))
+                logits = logits + alone.unflatten(1, (count, places))
+        return logits if self.pairs is None else logits + self._influence(self.pairs, items, real)
+
+    def _chances(self, logits: Tensor) -> Tensor:
+        found, looks = torch.sigmoid(logits), self.evaluator.log_looks(logits.shape[2])
+        return found if looks is None else found * looks.exp()
+
+    def _worth(self, chances: Tensor, held: Tensor) -> Tensor:
+        chances = chances * held
         if self.evaluator.glance is None:
-            places = torch.arange(orders.shape[2], device=orders.device)
+            places = torch.arange(chances.shape[2], device=chances.device)
             chances = chances * place_weights(places)
         return chances.sum(2)
+
+    def _read(self, x: Tensor) -> Tensor:
+        """(…) a logit of what the layers made of each place (…, v)."""
+        return torch.as_tensor(self.evaluator.output(self.evaluator.norm(x)).squeeze(-1))
+
+    def _places(self, count: int) -> Tensor:
+        """(P, v) what places are to the evaluator; those beyond what was trained are the last."""
+        table = self.evaluator.place
+        return table[torch.arange(count, device=table.device).clamp(max=len(table) - 1)]
 
     def _tokens(self, items: Tensor) -> Tensor:
         """(B·L, P, v) what stands at each place of the orders (B, L, P)."""
         lists, candidates, _ = self.tokens.shape
         first = torch.arange(lists, device=items.device)[:, None, None] * candidates
         rows = (first + items).flatten(0, 1)  # (B·L, P)
-        table = self.evaluator.place
-        place = torch.arange(items.shape[2], device=items.device).clamp(max=len(table) - 1)
-        return functional.embedding(rows, self.tokens.flatten(0, 1)) + table[place]
+        tokens = functional.embedding(rows, self.tokens.flatten(0, 1))
+        return tokens + self._places(items.shape[2])
 
     def _influence(self, pairs: Pairs, items: Tensor, real: Tensor | None) -> Tensor:
         """(B, L, P) what the items above add to each place: items (B, L, P), real alike."""

@@ -49,25 +49,22 @@ def worth_of_exchanges(judge: Judge, chosen: Tensor, mask: Tensor, places: Tenso
     was_training = judge.evaluator.training
     judge.evaluator.eval()
     found = exchanged(chosen, candidates, place, item)
+    judge.tabulate(chosen.shape[1])
     worth = judge.worth(judge.chances(found), found)
     judge.evaluator.train(was_training)
     return worth.unflatten(1, (-1, candidates))
 
 
-def neighbours(chosen: Tensor) -> Tensor:
-    """(B, P, T) chosen (B, T) with two of its items swapped, NEAR places apart at most.
+def swaps(size: int) -> tuple[list[list[int]], list[int]]:
+    """(P, T) orders of places with two of them swapped, NEAR apart at most, and the lower of each.
 
-    A list with fewer items than places is its own neighbour, where a swap would leave a gap.
+    The first leaves all as it is, for which no place is needed: its lower is -1.
     """
-    size = chosen.shape[1]
-    found = []
+    orders, lowest = [list(range(size))], [-1]
     for apart in range(1, min(NEAR, size - 1) + 1):
         for upper in range(size - apart):
             order = list(range(size))
             order[upper], order[upper + apart] = order[upper + apart], order[upper]
-            found.append(order)
-    if not found:
-        return chosen.unsqueeze(1)
-    swapped = chosen[:, torch.tensor(found, device=chosen.device)]
-    gap = ((swapped[..., 1:] >= 0) & (swapped[..., :-1] < 0)).any(2, keepdim=True)
-    return torch.where(gap, chosen.unsqueeze(1), swapped)
+            orders.append(order)
+            lowest.append(upper + apart)
+    return orders, lowest

@@ -18,7 +18,7 @@ from torch import Tensor
 from model.decode import Beams, beam_search, is_alive, remaining
 from model.layers import masked_log_softmax
 from model.psad.evaluator import Judge
-from model.psad.improve import neighbours
+from model.psad.improve import swaps
 from model.psad.losses import place_weights
 from model.psad.steps import Steps
 from model.psad.teacher import Memory, Teacher
@@ -60,10 +60,10 @@ def generate(
         return Generated(refined.chosen[:, 0], refined.confidence[:, 0].exp(), refined.scores[:, 0])
     if refine:  # keep the better of the two
         lists = Lists(*(torch.cat(pair, 1) for pair in zip(refined, lists, strict=True)))
+    if polish:
+        judge.tabulate(lists.chosen.shape[2])
     best = best_of(judge, lists.chosen, is_alive(lists.scores))
-    for _ in range(polish):
-        best = best_of(judge, torch.cat([best.chosen.unsqueeze(1), neighbours(best.chosen)], 1))
-    return best
+    return polished(judge, best.chosen, polish) if polish else best
 
 
 def search(teacher: Teacher, memory: Memory, width: int) -> Beams:
@@ -123,10 +123,33 @@ def best_of(judge: Judge, chosen: Tensor, real: Tensor | None = None) -> Generat
     worth = judge.worth(chances, chosen)
     if real is not None:
         worth = torch.where(real, worth, NEVER)
+    return _taken(chosen, chances, worth)
+
+
+def polished(judge: Judge, chosen: Tensor, rounds: int) -> Generated:
+    """Lists (B, T) after so many rounds of the best swap, where the evaluator approves of one.
+
+    Only what holds an item is swapped, so that no gap opens.
+    """
+    orders, lowest = (torch.tensor(one, device=chosen.device) for one in swaps(chosen.shape[1]))
+    held = (chosen >= 0).unsqueeze(1)  # (B, 1, T)
+    possible = held.sum(2) > lowest  # (B, P)
+    items, best = chosen.clamp(min=0), None
+    for _ in range(rounds):
+        tried = items.index_select(1, orders.flatten()).unflatten(1, orders.shape)  # (B, P, T)
+        chances, worth = judge.full(tried, held)
+        best = _taken(tried, chances, torch.where(possible, worth, NEVER))
+        items = best.chosen
+    assert best is not None
+    return best._replace(chosen=torch.where(held.squeeze(1), items, NO_ITEM))
+
+
+def _taken(lists: Tensor, chances: Tensor, worth: Tensor) -> Generated:
+    """Of lists (B, L, T) that of the greatest worth (B, L), the first of equals."""
     best = worth.argmax(1, keepdim=True)  # (B, 1)
-    place = best.unsqueeze(2).expand(-1, -1, chosen.shape[2])
+    place = best.unsqueeze(2).expand(-1, -1, lists.shape[2])
     return Generated(
-        chosen.gather(1, place).squeeze(1),
+        lists.gather(1, place).squeeze(1),
         chances.gather(1, place).squeeze(1),
         worth.gather(1, best).squeeze(1),
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from data.dataset import Dataset
 from model.psad import losses
-from model.psad.improve import exchanged, neighbours, worth_of_exchanges
+from model.psad.improve import exchanged, swaps, worth_of_exchanges
 from model.ranker import top_candidates
 
 
@@ -37,19 +39,37 @@ def test_an_exchange_moves_one_item_or_two_and_repeats_none(
             assert order == by_hand
 
 
-@given(st.integers(1, 7), st.integers(1, 6))
-def test_neighbours_are_all_swaps_of_near_places(items: int, size: int) -> None:
-    chosen = top_candidates(torch.randn(1, 7), torch.arange(7).unsqueeze(0) < items, size)
-    order = chosen[0].tolist()
-    real = min(items, size)
-    by_hand = {tuple(order)} if real < size or size == 1 else set()
-    for upper in range(real):
-        for lower in range(upper + 1, min(upper + 3, real)):
-            other = list(order)
-            other[upper], other[lower] = other[lower], other[upper]
-            by_hand.add(tuple(other))
-    found = {tuple(each) for each in neighbours(chosen)[0].tolist()}
-    assert found | {tuple(order)} == by_hand | {tuple(order)}
+@pytest.mark.parametrize("size", range(1, 7))
+def test_swaps_are_all_those_of_near_places_once(size: int) -> None:
+    orders, lowest = swaps(size)
+    by_hand = [(list(range(size)), -1)]
+    for upper, lower in itertools.combinations(range(size), 2):
+        if lower - upper <= 2:
+            order = list(range(size))
+            order[upper], order[lower] = lower, upper
+            by_hand.append((order, lower))
+    assert sorted(zip(orders, lowest, strict=True)) == sorted(by_hand)
+    assert (orders[0], lowest[0]) == by_hand[0]
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+@pytest.mark.parametrize("pairs", ["none", "encoded"])
+def test_a_judge_with_a_table_judges_as_one_without(
+    dataset: Dataset, tools: Any, layers: int, pairs: str
+) -> None:
+    ranker = tools.shaken(
+        dataset, "psad", list_size=4, context="improved", evaluator_layers=layers, pairs=pairs
+    ).eval()
+    batch = tools.odd(dataset)
+    with torch.no_grad():
+        encoded = ranker.encoder(batch.tensors)
+        plain, tabled = (ranker.evaluator.read(encoded) for _ in range(2))
+        tabled.tabulate(4)
+        assert (tabled.table is None) == bool(layers)
+        orders = torch.tensor([[[0, 1, 2, 3], [2, -1, 0, -1]]]).expand(len(batch.labels), -1, -1)
+        torch.testing.assert_close(tabled.logits(orders), plain.logits(orders))
+        other = orders[:, :, :3]  # of another length
+        torch.testing.assert_close(tabled.logits(other), plain.logits(other))
 
 
 def test_the_evaluator_is_asked_about_every_item_at_a_place(dataset: Dataset, tools: Any) -> None:
