@@ -79,9 +79,13 @@ class Ranker(NeuralRanker):
             history = self.project_history(self.inputs.embedding(tensors, "history"))
             tokens = torch.cat([history, tokens], 1)  # (B, S, d)
             mask = torch.cat([tensors["history_mask"], mask], 1)  # (B, S)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             tokens = block(tokens, mask.unsqueeze(1))
-        logits: Tensor = self.output(self.norm(tokens[:, -candidates:])).squeeze(-1)
+        # of the last layer only the candidates are read, so that only they are made
+        tokens = self.blocks[-1](
+            tokens, mask.unsqueeze(1), last=candidates if self.reads_history else None
+        )
+        logits: Tensor = self.output(self.norm(tokens)).squeeze(-1)
         return logits
 
     def _candidates(self, tensors: Tensors) -> Tensor:

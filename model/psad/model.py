@@ -116,10 +116,14 @@ class Ranker(NeuralRanker):
     def validation_loss(self, batch: Batch) -> Tensor:
         """Of scorer and evaluator: the others are at random, or against what the model itself is.
 
-        Where a generator stands alone without an evaluator, it is all there is.
+        With `context="improved"` of the evaluator alone: what the scoring network learns there is
+        against the clicks on other lists. Where a generator stands alone without an evaluator, it
+        is all there is.
         """
         terms = self.loss(batch)
-        kept = [terms[name] for name in ("scorer", "evaluator") if name in terms]
+        advised = self.config.context == "improved" and "evaluator" in terms
+        names = ("evaluator",) if advised else ("scorer", "evaluator")
+        kept = [terms[name] for name in names if name in terms]
         return torch.stack(kept).sum() if kept else terms["generator"]
 
     def worth(self, tensors: Tensors, chosen: Tensor) -> Tensor:

@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from data.dataset import Dataset
+from model import registry
 from model.config import preset_values, resolve
+from model.evaluate import load_batch
 from paper.cells import Cell, configured, data_settings, plan, settings_of
 from paper.reproduce import make_cells
-from paper.studies import ablation, distillation, quality
+from paper.studies import ablation, distillation, quality, training
 from paper.study import CONFIGS, Asked, StudyError
 
 
@@ -43,11 +46,30 @@ def test_on_the_simulator_a_switch_still_switches_and_the_print_stays_the_print(
     asked = replace(asked, quick=False)
     printed = configured("paper", asked, "simulator").settings
     assert printed == resolve(None, None, CONFIGS / "paper.toml", {}).settings
-    for name in ("step-loss-binary", "step-loss-softmax"):
-        assert configured(name, asked, "simulator").settings.context == "exposure"
     without = configured("wo-pairs", asked, "simulator").settings
     assert (without.pairs, without.evaluator_layers) == ("none", 1)
     assert configured("full", asked, "simulator").settings.evaluator_layers == 0
+
+
+@pytest.mark.parametrize("data", ["ml_100k", "simulator"])
+@pytest.mark.parametrize("factor", training.FACTORS)
+def test_no_two_values_of_a_factor_are_one_training(
+    asked: Asked, dataset: Dataset, data: str, factor: str
+) -> None:
+    asked = replace(asked, quick=False)
+    schema = dataset.schema.model_copy(update={"list_size": 8})
+    batch = load_batch(dataset, dataset.splits["train"][:8])
+    made = set()
+    for name in training.FACTORS[factor]:
+        settings = configured(name, asked, data).settings
+        torch.manual_seed(0)
+        ranker = registry.find("psad").Ranker(schema, settings)
+        ranker.on_progress(0.1)
+        loss = sum(ranker.loss(batch).values())
+        loss.backward()
+        gradients = [one.grad.square().sum() for one in ranker.parameters() if one.grad is not None]
+        made.add((round(loss.item(), 5), round(torch.stack(gradients).sum().item(), 5)))
+    assert len(made) == len(training.FACTORS[factor])
 
 
 def test_equal_settings_of_two_studies_are_one_run(asked: Asked) -> None:

@@ -225,10 +225,11 @@ def test_a_scorer_without_a_generator_says_so_when_asked_to_generate(
     ("part", "terms"),
     [({}, ("scorer", "evaluator")), ({"evaluator": False}, ("scorer",)),
      ({"student": False}, ("evaluator",)), ({"teacher": False}, ("scorer",)),
-     ({"student": False, "evaluator": False}, ("generator",))],
+     ({"student": False, "evaluator": False}, ("generator",)),
+     ({"context": "improved"}, ("evaluator",))],  # its scorer learns against the clicks
 )  # fmt: skip
 def test_epochs_are_compared_by_what_does_not_depend_on_chance(
-    dataset: Dataset, tools: Any, part: dict[str, bool], terms: tuple[str, ...]
+    dataset: Dataset, tools: Any, part: dict[str, Any], terms: tuple[str, ...]
 ) -> None:
     ranker, batch = made(tools, dataset, exploration=0.0, **part).eval(), tools.batch(dataset)
     with torch.no_grad():
