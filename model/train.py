@@ -217,13 +217,20 @@ def parameters(ranker: Ranker) -> int:
 
 
 def commit() -> str | None:
-    """The commit of this code, with "+" where files were changed since; None outside git."""
-    here = Path(__file__).parent
+    """The commit of this code, with "+" where it was changed since; None outside git.
+
+    Results that are being written into paper/results are no change of the code.
+    """
+    here = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+
     try:
-        head = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, timeout=5, check=True,
-        )  # fmt: skip
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".",
+                      ":!paper/results")  # fmt: skip
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    return head.stdout.strip()

@@ -27,7 +27,7 @@ from paper.cells import TEACHER, Cell, Run, shown
 from paper.study import Asked, Study
 from paper.worker import JUDGED, write_json
 
-SMALL = 100_000  # bytes of a list-by-list file that is kept beside the result
+SMALL = 200_000  # bytes of a list-by-list file that is kept beside the result
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
@@ -38,6 +38,11 @@ class RecordError(PsadError):
 def is_made(cell: Cell) -> bool:
     """Whether the cell's result is there, made with the configuration it has now."""
     return cell.path.exists() and _read(cell.path).get("fingerprint") == cell.run.fingerprint
+
+
+def is_judged(run: Run) -> bool:
+    """Whether the run itself is here, trained and judged."""
+    return (run.folder / JUDGED).exists()
 
 
 def write_record(cell: Cell, command: str) -> None:
@@ -70,13 +75,15 @@ def write_record(cell: Cell, command: str) -> None:
 def adopt(cell: Cell, studies: Sequence[str], command: str) -> bool:
     """Take the result of the same run from another of these studies, if one has it.
 
-    They must be judged on the same lists. What led to the result stays as it was.
+    They must be judged on the same lists. What led to the result stays as it was. One whose values
+    list by list are neither beside it nor in its run is of no use to a comparison, and not taken.
     """
     data, results = cell.path.parent.name, cell.path.parents[2]
     for name in studies:
         for path in sorted((results / name / data).glob("*.json")):
             found = _read(path)
-            if found.get("fingerprint") == cell.run.fingerprint and path != cell.path:
+            same = found.get("fingerprint") == cell.run.fingerprint and path != cell.path
+            if same and Record(path, found, cell.study.split).lists is not None:
                 own = {"study": cell.study.name, "variant": cell.variant}
                 own |= {"settings": cell.settings, "reproduced_by": command}
                 _place(cell.path, found | own, path.with_suffix(".npz"))

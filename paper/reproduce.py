@@ -74,13 +74,13 @@ def run_cells(
     return written
 
 
-def make_cells(asked: Asked, study: Study) -> list[str]:
-    """Make the cells that are missing; returns what failed."""
+def make_cells(asked: Asked, study: Study, *, with_runs: bool = False) -> list[str]:
+    """Make the cells that are missing, or whose runs are (`with_runs`); returns what failed."""
     cells = plan(asked, study)
     paths = [cell.path for cell in cells]
     if len(set(paths)) < len(paths):
         raise StudyError(TWINS)
-    return make(cells, asked.command(study), asked.jobs, _alike(study))
+    return make(cells, asked.command(study), asked.jobs, _alike(study), with_runs=with_runs)
 
 
 def _alike(study: Study) -> list[str]:

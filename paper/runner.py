@@ -11,19 +11,30 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from tqdm import tqdm
 
 from paper.cells import Cell, Run
-from paper.records import adopt, is_made, write_record
+from paper.records import adopt, is_judged, is_made, write_record
 
 TAIL = 1_500  # characters of a failed training's output that are shown
 
 
-def make(cells: Sequence[Cell], command: str, jobs: int, alike: Sequence[str] = ()) -> list[str]:
+def make(
+    cells: Sequence[Cell],
+    command: str,
+    jobs: int,
+    alike: Sequence[str] = (),
+    *,
+    with_runs: bool = False,
+) -> list[str]:
     """Train, judge and record what is missing; returns what failed, in words.
 
     A cell counts as made when its result has its fingerprint; where a study of those `alike` has
-    that result, it is taken from there. Each result is written as soon as its run is judged, so
-    that an interrupted study goes on from there; one run that fails leaves the others alone.
+    that result, it is taken from there. `with_runs` asks for its run as well, and takes nothing.
+    Each result is written as soon as its run is judged, so that an interrupted study goes on from
+    there; one run that fails leaves the others alone.
     """
-    missing = [c for c in cells if not is_made(c) and not adopt(c, alike, command)]
+    if with_runs:
+        missing = [cell for cell in cells if not (is_made(cell) and is_judged(cell.run))]
+    else:
+        missing = [c for c in cells if not is_made(c) and not adopt(c, alike, command)]
     failures: list[str] = []
     if not missing:
         return failures

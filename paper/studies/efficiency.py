@@ -47,8 +47,8 @@ STUDY = Study(
         "Calls are those of the exported graphs in ONNX Runtime; a step is forward, backward and "
         "update in PyTorch. Both on one thread of the CPU."
     ),
-    variants=("full", "psad-g", "psad-alone", "ar-generator", "nar-generator",
-              "prm-like-history", "prm-like", "prm", "dnn"),
+    variants=("full", "ar-online", "nar-online", "psad-g", "psad-alone", "ar-generator",
+              "nar-generator", "prm-like-history", "prm-like", "prm", "dnn"),
     quick=("prm-like-history",),
     split="train",
 )  # fmt: skip

@@ -39,7 +39,7 @@ def run(asked: Asked) -> list[Path]:
     """Make the cells, then each data set's page."""
     if not asked.datasets:
         raise StudyError("quality is made of runs: name the datasets by --data.")
-    failures = make_cells(asked, STUDY)
+    failures = make_cells(asked, STUDY, with_runs=True)
     say(failures)
     return [path for folder in asked.datasets for path in _page(asked, folder)]
 

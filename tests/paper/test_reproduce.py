@@ -96,6 +96,15 @@ def test_another_study_takes_the_result_without_the_run(made: Asked, trained: li
     assert lists == others
 
 
+def test_a_result_without_values_list_by_list_is_not_taken(made: Asked, trained: list[str]) -> None:
+    result = made.results / "ablation/shop/full-0.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"run": "gone"}))
+    result.with_suffix(".npz").unlink()
+    shutil.rmtree(made.runs)
+    distillation.run(replace(made, only=("sar-online",)))
+    assert trained == ["sar-online-0"]
+
+
 def test_a_study_of_other_lists_takes_no_result_but_shares_the_run(
     made: Asked, trained: list[str], dataset: Dataset
 ) -> None:
@@ -196,6 +205,10 @@ def test_quality_is_a_page_a_dataset(
     ]  # fmt: skip
     for row in ("incoming", "psad-s", "psad-s/generator", "dnn"):
         assert f"| {row} |" in text
+    shutil.rmtree(asked.runs)  # as in a clone, which has the results alone
+    trained.clear()
+    assert quality.run(replace(asked, seeds=1, only=("dnn",))) == written
+    assert trained == ["full-0", "dnn-0"]
     with pytest.raises(StudyError, match="--data"):
         quality.run(replace(asked, datasets=()))
 
