@@ -16,13 +16,15 @@ STUDY = Study(
     about=(
         "AR places one item at a time, NAR all at once, SAR a block (K=3). Online, teacher and "
         "student are trained together; offline, the generator is trained first and then teaches, "
-        "fixed. *psad-alone* is the student without a teacher; the last three rows are the offline "
-        "teachers themselves. What a training step takes is on the page of efficiency, where all "
-        "are timed in one run."
+        "fixed. *distillation-printed* has the printed formula of the distillation alone, "
+        "*psad-alone* is the student without a teacher; three rows are the offline teachers "
+        "themselves; *paper* has all formulas as printed, *paper-alone* without a teacher. What a "
+        "training step takes is on the page of efficiency, where all are timed in one run."
     ),
     variants=(
         "ar-online", "nar-online", "sar-online", "ar-offline", "nar-offline", "sar-offline",
-        "psad-alone", "ar-generator", "nar-generator", "psad-g",
+        "distillation-printed", "psad-alone", "ar-generator", "nar-generator", "psad-g", "paper",
+        "paper-alone",
     ),
     quick=("nar-online", "sar-offline", "psad-g"),
     base="sar-online",

@@ -56,6 +56,7 @@ def test_every_variant_has_a_file_and_every_file_is_a_variant() -> None:
         ("ar-online", "block_size", 1),
         ("psad-g", "student", False),
         ("psad-alone", "teacher", False),
+        ("distillation-printed", "distillation", "printed"),
         ("context-exposure", "context", "exposure"),
         ("interaction-late", "interaction", "late"),
     ],
@@ -64,6 +65,10 @@ def test_a_variant_is_the_full_model_with_one_switch_turned(
     name: str, setting: str, value: object
 ) -> None:
     assert changed(name) == {setting: value}
+
+
+def test_the_printed_student_alone_is_the_printed_model_without_its_teacher() -> None:
+    assert changed("paper-alone", "paper") == {"teacher": False}
 
 
 def test_one_block_is_longer_than_any_list() -> None:
