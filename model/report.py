@@ -71,7 +71,7 @@ def evaluate_runs(
     *,
     mode: Mode | None = None,
     base: str | None = None,
-    subject: str | None = None,
+    subjects: Sequence[str] = (),
     metric: str | None = None,
     with_latency: bool = False,
     beams: Sequence[int] = (),
@@ -81,7 +81,7 @@ def evaluate_runs(
     """Evaluate runs on one split, print the tables, return them.
 
     `mode` None takes every way a model can rank; one without a generator is judged by its scores.
-    `base` names the row that all are compared with, `subject` one to be compared with all;
+    `base` names the row that all are compared with, `subjects` those to be compared with all;
     `metric` is what they are compared by: the true value where it is known, else NDCG@10;
     `beams` gives a generator a row for each width of its search, instead of its own;
     `tuning` says, by model, what finding its settings cost.
@@ -100,7 +100,7 @@ def evaluate_runs(
     names = [row.name for row in rows]
     chosen = base or next(name for name in BASES if name in names)
     judged = metric or (VALUE if has_truth(dataset) else METRIC)
-    made = tables(rows, chosen, metric=judged, subject=subject)
+    made = tables(rows, chosen, metric=judged, subjects=subjects)
     report = Report(describe(dataset, split), tuple(rows), made)
     report.show(console or _console())
     return report

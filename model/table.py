@@ -91,15 +91,15 @@ def compare_rows(
 
 
 def tables(
-    rows: Sequence[Row], base: str, *, metric: str = METRIC, subject: str | None = None
+    rows: Sequence[Row], base: str, *, metric: str = METRIC, subjects: Sequence[str] = ()
 ) -> tuple[Table, ...]:
-    """Quality, all rows against the base, the subject (if named) against all rows, and cost."""
+    """Quality, all rows against the base, each subject against all rows, and cost."""
     of = (TITLES | TRUE_TITLES)[metric]
     made = [
         _quality(rows),
         comparison_table(compare_rows(rows, base, metric=metric), f"{of} against {base}", "ranker"),
     ]
-    if subject is not None:
+    for subject in subjects:
         found = compare_rows(rows, subject, metric=metric, turned=True)
         made.append(comparison_table(found, f"{of} of {subject} against each row", "against"))
     models = [row for row in rows if row.name not in (*REFERENCE_NAMES, *TRUE_NAMES)]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.table import METRIC, Row
+from model.table import METRIC, TITLES, TRUE_TITLES, Row
+from model.truth import VALUE
 from paper.activity import buckets, means
 from paper.records import Group, Results
 
@@ -21,9 +22,13 @@ COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple")
 
 
 def draw_quality(rows: Sequence[Row], picture: Path, data: str) -> list[Path]:
-    """NDCG@10 of every row, best above, a whisker of one standard deviation over seeds."""
+    """Every row, best above, a whisker of one standard deviation over seeds.
+
+    By the true value where it is known, else by NDCG@10.
+    """
+    metric = VALUE if all(VALUE in row.evaluations[0].values for row in rows) else METRIC
     found = [
-        (row.name, *row.mean_and_deviation(METRIC)) for row in rows if row.name not in LEFT_OUT
+        (row.name, *row.mean_and_deviation(metric)) for row in rows if row.name not in LEFT_OUT
     ]
     found.sort(key=lambda one: one[1])
     figure = _figure(8, 0.36 * len(found) + 1.2)
@@ -35,7 +40,7 @@ def draw_quality(rows: Sequence[Row], picture: Path, data: str) -> list[Path]:
                       ha="center", fontsize=7, color=colour)  # fmt: skip
     axis.set_yticks(range(len(found)), [name for name, _, _ in found])
     axis.set_ylim(-0.6, len(found) - 0.2)
-    axis.set_xlabel("NDCG@10, mean and standard deviation over seeds")
+    axis.set_xlabel(f"{(TITLES | TRUE_TITLES)[metric]}, mean and standard deviation over seeds")
     axis.set_title("\n".join(textwrap.wrap(data, 90)), fontsize=9)
     axis.grid(axis="x", alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)

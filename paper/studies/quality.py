@@ -25,7 +25,8 @@ STUDY = Study(
     quick=("lambdamart", "prm"),
     modes=("scorer", "generator"),
 )
-SUBJECT = "psad-s"  # the row compared with all others
+BEAMS = (1, 4)  # PSAD-G's search: greedy, and its own
+SUBJECTS = {"full": "psad-s", "psad-g": "psad-g, beam 4"}  # rows compared with all others
 # what finding each model's settings cost, all on validation lists (RESULTS.md says more)
 TUNING = {
     "psad": "about 60 one-seed runs, and 14 settings on folds",
@@ -48,11 +49,12 @@ def _page(asked: Asked, folder: Path) -> list[Path]:
     name = Dataset.load(folder).schema.name
     cells = [cell for cell in plan(asked, STUDY) if cell.run.dataset == folder]
     report = evaluate_runs(
-        [cell.run.folder for cell in cells], STUDY.split, base="click_rate", subject=SUBJECT,
+        [cell.run.folder for cell in cells], STUDY.split, base="click_rate", beams=BEAMS,
+        subjects=[SUBJECTS[one] for one in asked.variants(STUDY) if one in SUBJECTS],
         with_latency=True, tuning=TUNING,
     )  # fmt: skip
     page = asked.results / f"quality-{name}.md"
     picture = page.with_suffix(".svg")
-    text = f"# Quality on {name}\n\n![NDCG@10]({picture.name})\n\n{report.markdown()}"
+    text = f"# Quality on {name}\n\n![Quality]({picture.name})\n\n{report.markdown()}"
     page.write_text(text, encoding="utf-8")
     return [page, *draw_quality(report.rows, picture, report.header["data"])]

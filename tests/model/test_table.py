@@ -63,7 +63,7 @@ def test_rows_are_compared_on_lists_averaged_over_seeds_and_corrected_together(
 
 
 def test_a_subject_is_compared_with_every_row_the_other_way_round(rows: list[Row]) -> None:
-    table = tables(rows, "click_rate", subject="prm")[2]
+    table = tables(rows, "click_rate", subjects=["prm"])[2]
     assert table.title == "NDCG@10 of prm against each row"
     assert [cells[0] for cells in table.rows] == ["click_rate", "worse"]
     assert [cells[-1] for cells in table.rows] == ["better", "better"]

@@ -203,7 +203,13 @@ def test_quality_is_a_page_a_dataset(
     assert [path.name for path in written] == [
         "quality-shop.md", "quality-shop.svg", "quality-shop.png"
     ]  # fmt: skip
-    for row in ("incoming", "psad-s", "psad-s/generator", "dnn"):
+    for row in (
+        "incoming",
+        "psad-s",
+        "psad-s/generator, beam 1",
+        "psad-s/generator, beam 4",
+        "dnn",
+    ):
         assert f"| {row} |" in text
     shutil.rmtree(asked.runs)  # as in a clone, which has the results alone
     trained.clear()
