@@ -66,6 +66,12 @@ def header(results: Results) -> dict[str, str]:
         "machine": _distinct(records, "machine"),
         "date": _distinct(records, "date"),
     }
+    bare = [one.path for one in records if one.lists is None]
+    if bare:
+        lines["without intervals"] = (
+            f"{len(bare)} results whose values list by list are not here, and rows that need them: "
+            f"{', '.join(f'{path.parent.name}/{path.stem}' for path in bare[:8])}"
+        )
     if results.left_out:
         lines["left out"] = (
             f"{len(results.left_out)} results of settings or data that are no longer these: "

@@ -105,6 +105,17 @@ def test_a_result_without_values_list_by_list_is_not_taken(made: Asked, trained:
     assert trained == ["sar-online-0"]
 
 
+def test_a_page_says_what_it_could_not_compare(made: Asked, trained: list[str]) -> None:
+    result = made.results / "ablation/shop/full-0.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"run": "gone"}))
+    result.with_suffix(".npz").unlink()
+    ablation.run(replace(made, datasets=()))
+    page = (made.results / "ablation.md").read_text()
+    assert "1 results whose values list by list are not here" in page
+    assert "shop/full-0" in page
+    assert "against full" not in page
+
+
 def test_a_study_of_other_lists_takes_no_result_but_shares_the_run(
     made: Asked, trained: list[str], dataset: Dataset
 ) -> None:
