@@ -238,4 +238,8 @@ def test_polish_makes_the_best_swap_of_neighbours_each_round(dataset: Dataset, t
                         swapped.append(other)
                 order = max(swapped, key=lambda each: worth(each, one))
             assert polished.worth[one].item() == pytest.approx(worth(order, one), abs=1e-4)
+            shown = [item for item in polished.chosen[one].tolist() if item >= 0]
+            assert sorted(shown) == sorted(order)
+            assert polished.chosen[one, len(shown) :].eq(-1).all()  # and no gap
+            assert worth(shown, one) == pytest.approx(worth(order, one), abs=1e-4)
     assert (polished.worth > plain.worth + 1e-3).any()
