@@ -149,10 +149,6 @@ class Group:
             return None
         return over_seeds([one[f"{mode}/{metric}"] for one in found if one is not None])
 
-    def training(self, key: str) -> float:
-        """A figure of the training, mean over seeds; 0 where it has none."""
-        return float(np.mean([one.content["training"].get(key, 0) for one in self.records]))
-
 
 SettingsOf = Callable[[str, str], str]  # of a variant and the name of a data set
 
