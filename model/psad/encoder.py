@@ -85,13 +85,14 @@ class Positions(nn.Module):
 
     def from_candidates(self, history: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Which of these belong to history (N,) and candidates (M, M)."""
-        slots = history.clamp(max=self.history - 1)
-        return slots, _offsets(candidates, self.candidates, self.history)
+        return self._slots(history), _offsets(candidates, self.candidates, self.history)
 
     def from_any_candidate(self, history: Tensor, candidates: Tensor) -> Tensor:
         """(S,) likewise, where blind: the same for every candidate."""
-        slots = history.clamp(max=self.history - 1)
-        return pad(slots, (0, candidates.shape[0]), value=self.history)
+        return pad(self._slots(history), (0, candidates.shape[0]), value=self.history)
+
+    def _slots(self, history: Tensor) -> Tensor:
+        return history.clamp(max=self.history - 1)
 
 
 def _without(schema: FeatureSchema, name: str) -> Tensor | None:

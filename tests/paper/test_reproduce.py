@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,19 +97,21 @@ def test_another_study_takes_the_result_without_the_run(made: Asked, trained: li
     assert lists == others
 
 
-def test_a_result_without_values_list_by_list_is_not_taken(made: Asked, trained: list[str]) -> None:
-    result = made.results / "ablation/shop/full-0.json"
+def lose_lists(result: Path) -> None:
+    """Leave a result without its values list by list, beside it or in its run."""
     result.write_text(json.dumps(json.loads(result.read_text()) | {"run": "gone"}))
     result.with_suffix(".npz").unlink()
+
+
+def test_a_result_without_values_list_by_list_is_not_taken(made: Asked, trained: list[str]) -> None:
+    lose_lists(made.results / "ablation/shop/full-0.json")
     shutil.rmtree(made.runs)
     distillation.run(replace(made, only=("sar-online",)))
     assert trained == ["sar-online-0"]
 
 
 def test_a_page_says_what_it_could_not_compare(made: Asked, trained: list[str]) -> None:
-    result = made.results / "ablation/shop/full-0.json"
-    result.write_text(json.dumps(json.loads(result.read_text()) | {"run": "gone"}))
-    result.with_suffix(".npz").unlink()
+    lose_lists(made.results / "ablation/shop/full-0.json")
     ablation.run(replace(made, datasets=()))
     page = (made.results / "ablation.md").read_text()
     assert "1 results whose values list by list are not here" in page
