@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from features.errors import SchemaError
+from features.files import write_whole
 
 PADDING = 0
 UNKNOWN = 1
@@ -159,14 +160,8 @@ class FeatureSchema(BaseModel):
 
     def save(self, path: Path) -> None:
         """Write as JSON, with its fingerprint beside it for whoever compares by eye."""
-        path.write_text(
-            json.dumps(
-                {"fingerprint": self.fingerprint(), **self.model_dump(mode="json")},
-                ensure_ascii=False,
-                indent=1,
-            ),
-            encoding="utf-8",
-        )
+        fields = {"fingerprint": self.fingerprint(), **self.model_dump(mode="json")}
+        write_whole(path, json.dumps(fields, ensure_ascii=False, indent=1))
 
     @classmethod
     def load(cls, path: Path) -> FeatureSchema:

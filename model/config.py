@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from features.errors import PsadError
+from features.files import write_whole
 from model import registry
 
 MODEL, PRESET = "psad", "robust"  # where nothing names others
@@ -67,7 +68,7 @@ class RunConfig(BaseModel):
         """Write as TOML; what is None is left out, because TOML has no word for it."""
         values = self.model_dump(mode="json", exclude_none=True)
         values["settings"] = {k: v for k, v in values["settings"].items() if v is not None}
-        path.write_text(tomli_w.dumps(values))
+        write_whole(path, tomli_w.dumps(values))
 
     @classmethod
     def load(cls, path: Path) -> RunConfig:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from features.files import whole
+
 Records = Sequence[dict[str, Any]]
 
 
@@ -42,7 +44,8 @@ def draw_curves(progress: Path, picture: Path, title: str) -> None:
         if len(keys) > 1 or prefix == "target_":
             axis.legend([key.removeprefix(prefix) for key in keys], frameon=False)
     figure.suptitle(f"{title} (dotted: epoch {best}, which was kept)")
-    figure.savefig(picture)
+    with whole(picture) as beside:
+        figure.savefig(beside)
 
 
 def _draw(axis: Any, records: Records, keys: Sequence[str], best: int) -> None:

@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 
 from data.dataset import Dataset
 from features.errors import PsadError
+from features.files import write_whole
 from model.batches import LengthBatches, training_batches
 from model.config import Training
 from model.evaluate import evaluate, load_batch
@@ -249,9 +250,7 @@ class Loop:
                 save_weights(self.judged, self.folder)
         if self.accelerator.is_main_process:
             lines = "".join(json.dumps(one) + "\n" for one in state.history)
-            temporary = self.folder / f".{PROGRESS}"
-            temporary.write_text(lines)
-            temporary.replace(self.folder / PROGRESS)
+            write_whole(self.folder / PROGRESS, lines)
         self.accelerator.log(record, step=state.epoch)
         self._checkpoint()
         self.accelerator.print(f"epoch {state.epoch:3d}  " + _line(record, state.best_epoch))

@@ -27,6 +27,7 @@ from rich.table import Table
 
 from data.dataset import Dataset
 from features.errors import PsadError
+from features.files import write_whole
 from features.schema import FeatureSchema
 from model import registry
 from model.config import Asked, ConfigError, RunConfig, resolve
@@ -104,9 +105,7 @@ def _finish(folder: Path, metrics: Mapping[str, Any], title: str) -> None:
     """Draw the curves, write metrics.json last, and let the checkpoints go."""
     if (folder / PROGRESS).exists():
         draw_curves(folder / PROGRESS, folder / "curves.svg", title)
-    temporary = folder / f".{METRICS}"
-    temporary.write_text(json.dumps(metrics, indent=1))
-    temporary.replace(folder / METRICS)
+    write_whole(folder / METRICS, json.dumps(metrics, indent=1))
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from features.errors import PsadError
+from features.files import whole
 
 WEIGHTS = "weights.safetensors"
 
@@ -19,12 +20,11 @@ class WeightsError(PsadError):
 
 def save_weights(module: nn.Module, folder: Path) -> None:
     """Write weights.safetensors, whole or not at all."""
-    temporary = folder / f".{WEIGHTS}"
     state: dict[str, Tensor] = {
         k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()
     }
-    save_file(state, temporary)
-    temporary.replace(folder / WEIGHTS)
+    with whole(folder / WEIGHTS) as beside:
+        save_file(state, beside)
 
 
 def load_weights(module: nn.Module, folder: Path) -> None:

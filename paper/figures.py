@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features.files import whole
 from model.table import METRIC, TITLES, TRUE_TITLES, Row
 from model.truth import VALUE
 from paper.activity import buckets, means
@@ -200,7 +201,8 @@ def _save(figure: Figure, place: Path) -> list[Path]:
     import matplotlib as mpl
 
     paths = [place.with_name(f"{place.name}.{ending}") for ending in ("svg", "png")]
-    with mpl.rc_context({"svg.hashsalt": "psad"}):
-        figure.savefig(paths[0], metadata={"Date": None})
-    figure.savefig(paths[1], dpi=130)
+    with mpl.rc_context({"svg.hashsalt": "psad"}), whole(paths[0]) as beside:
+        figure.savefig(beside, metadata={"Date": None})
+    with whole(paths[1]) as beside:
+        figure.savefig(beside, dpi=130)
     return paths

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from features.files import write_whole
 from model.compare import Comparison, compare, correct
 from model.table import METRIC, TITLES, Table, comparison_table, markdown
 from paper.records import Group, Record, Results, SettingsOf, read_results
@@ -42,7 +43,7 @@ def write_page(
     shown = [f"![{study.title}]({one.name})\n" for one in pictures if one.suffix == ".svg"]
     made = [*tables(results), *(more(results) if more else ())]
     body = markdown(header(results), made)
-    page.write_text("\n".join([f"# {study.title}\n", f"{study.about}\n", *shown, body]), "utf-8")
+    write_whole(page, "\n".join([f"# {study.title}\n", f"{study.about}\n", *shown, body]))
     return [page, *pictures]
 
 

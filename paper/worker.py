@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from data.dataset import Dataset
+from features.files import write_whole
 from model.evaluate import Evaluation, evaluate, row_name
 from model.fit import ways
 from model.metrics import METRICS
@@ -87,9 +88,7 @@ def list_by_list(data: Dataset, judged: dict[str, Evaluation]) -> dict[str, np.n
 
 def write_json(path: Path, content: Any) -> None:
     """Written beside, then renamed."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def _means(one: Evaluation) -> dict[str, float | None]:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from features.errors import PsadError
+from features.files import write_whole
 from features.schema import FeatureSchema
 from model.flat import columns, flatten
 from model.ranker import Batch
@@ -132,7 +133,7 @@ class Ranker(BaseRanker):
 
     def save(self, folder: Path) -> None:
         """Write the trees as text."""
-        (folder / FILE).write_text(self._booster.model_to_string(), encoding="utf-8")
+        write_whole(folder / FILE, self._booster.model_to_string())
 
     def load(self, folder: Path) -> None:
         """Read the trees. Raises LambdaMARTError where they are no trees, or of another schema."""

@@ -18,6 +18,7 @@ import onnxruntime
 import torch
 
 from data.dataset import Dataset
+from features.files import write_whole
 from model import registry
 from model.config import Training
 from model.latency import SIZES
@@ -110,7 +111,7 @@ def run(asked: Asked) -> list[Path]:
     shown = f"![{STUDY.title}]({pictures[0].name})\n"
     made = [table for name, content in found.items() for table in tables(name, content)]
     body = markdown(header(found, left_out), made)
-    page.write_text("\n".join([f"# {STUDY.title}\n", f"{STUDY.about}\n", shown, body]), "utf-8")
+    write_whole(page, "\n".join([f"# {STUDY.title}\n", f"{STUDY.about}\n", shown, body]))
     return [page, *pictures]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.dataset import Dataset
+from features.files import write_whole
 from model.report import evaluate_runs
 from paper.cells import plan
 from paper.figures import draw_quality
@@ -56,5 +57,5 @@ def _page(asked: Asked, folder: Path) -> list[Path]:
     page = asked.results / f"quality-{name}.md"
     picture = page.with_suffix(".svg")
     text = f"# Quality on {name}\n\n![Quality]({picture.name})\n\n{report.markdown()}"
-    page.write_text(text, encoding="utf-8")
+    write_whole(page, text)
     return [page, *draw_quality(report.rows, picture, report.header["data"])]
