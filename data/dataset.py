@@ -101,6 +101,11 @@ class Dataset:
         return np.asarray(self._arrays["history_length"], np.int64)
 
     @cached_property
+    def users(self) -> Int64:
+        """(L,) a number for who each list was shown to, ascending."""
+        return np.asarray(self._arrays["list_user"], np.int64)
+
+    @cached_property
     def encoder(self) -> Encoder:
         """Encodes this dataset's lists and requests."""
         return Encoder(self.schema, self.catalogue)
