@@ -7,6 +7,7 @@ vocabulary is missing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from features.encode import columns_of
 from features.schema import FIRST_KNOWN, Feature, FeatureSchema
 from features.values import Column
 
-DIGITS = 9  # as many as float32 can tell apart
+DIGITS = 7  # as many as float32 can tell apart
 
 
 class ItemFeatures:
@@ -53,5 +54,5 @@ def _number(feature: Feature, value: float) -> float:
     """The inverse of features.values.standardise."""
     number = value * feature.scale + feature.mean
     if feature.transform == "log":
-        number = float(np.sign(number) * np.expm1(abs(number)))
-    return float(f"{number:.{DIGITS}g}")
+        return float(f"{np.sign(number) * np.expm1(abs(number)):.{DIGITS}g}")
+    return round(number, DIGITS - 1 - math.floor(math.log10(feature.scale)))

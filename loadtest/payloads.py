@@ -26,15 +26,11 @@ import numpy as np
 from data.dataset import Dataset
 from features.body import rerank_body
 from features.encode import RawItems, Request
-from features.errors import PsadError
 from loadtest.answers import Payload
+from loadtest.errors import LoadError
 from loadtest.items import ItemFeatures
 
 OPEN_JOURNEYS = 50  # people whose sessions a pool interleaves
-
-
-class LoadError(PsadError):
-    """A load test that cannot be run as it was asked for."""
 
 
 class Shape(StrEnum):
@@ -118,7 +114,9 @@ class Requests:
     def body(self, request: Request, shape: Shape, **fields: Any) -> dict[str, Any]:
         """The JSON body of a list in one shape."""
         if shape is Shape.ids:
-            return rerank_body(replace(request, candidates=RawItems(request.candidates.ids)), **fields)
+            return rerank_body(
+                replace(request, candidates=RawItems(request.candidates.ids)), **fields
+            )
         candidates = self._described(request.candidates)
         body = rerank_body(replace(request, candidates=candidates), **fields)
         if shape is Shape.rows:
