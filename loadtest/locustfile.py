@@ -3,7 +3,7 @@
     locust -f loadtest/locustfile.py --headless --host http://127.0.0.1:8000 \\
         --dataset datasets/mine --users 50 --spawn-rate 10 --run-time 60s
 
-Without --headless, locust's page on http://localhost:8089 starts and shows the same. Every answer is
+Without --headless it waits for a start on locust's page, http://localhost:8089. Each answer is
 held against its request; one that a fallback gave is shown in a line of its own, by its reason, and
 is a failure where --fallbacks-fail says so. This is a closed loop: people who wait send nothing, so
 latencies look better than they are when a service stalls; for those, see open_loop.py.
