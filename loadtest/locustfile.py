@@ -37,29 +37,48 @@ FAILED_START = 2  # exit code, as of a psad command that says itself what is wro
 @events.init_command_line_parser.add_listener
 def add_options(parser: LocustArgumentParser) -> None:
     """What locust's command line and page ask for."""
-    group = parser.add_argument_group("psad", "what is sent to the service")
-    group.add_argument("--dataset", default="", help="what `psad prepare` wrote",
-                       env_var="PSAD_DATASET")  # fmt: skip
-    group.add_argument("--shapes", default="ids=1,rows=1,columns=1", help="each with its share")
-    group.add_argument("--mode", choices=["scorer", "generator"], default="scorer",
-                       help="which way to rank is asked for")  # fmt: skip
-    group.add_argument("--deadline-ms", type=float, help="of each request, else the service's")
-    group.add_argument("--api-key", default="", is_secret=True, env_var="RERANK_API_KEY",
-                       help="bearer key of the service")  # fmt: skip
-    group.add_argument("--think", type=float, default=1.0, help="mean seconds between two lists")
-    group.add_argument("--journeys", type=int, default=200, help="different journeys to draw")
-    group.add_argument("--fallbacks-fail", action="store_true", help="count fallbacks as failures")
-    group.add_argument("--draw-seed", type=int, default=0, help="seed of journeys and thinking")
+    add = parser.add_argument  # not of a group: only the parser's own can hide a secret
+    add("--dataset", default="", env_var="PSAD_DATASET", help="what `psad prepare` wrote")
+    add(
+        "--shapes", default="ids=1,rows=1,columns=1", help="ids, rows, columns, each with its share"
+    )
+    add(
+        "--mode",
+        choices=["scorer", "generator"],
+        default="scorer",
+        help="which ranking is asked for",
+    )
+    add("--deadline-ms", type=float, default=0.0, help="of each request; 0: the service's own")
+    add("--api-key", default="", is_secret=True, env_var="RERANK_API_KEY",
+        help="bearer key of the service")  # fmt: skip
+    add("--think", type=float, default=1.0, help="mean seconds between two lists of a person")
+    add("--journeys", type=int, default=200, help="how many people's journeys are drawn")
+    add("--fallbacks-fail", action="store_true", help="count fallbacks as failures")
+    add("--draw-seed", type=int, default=0, help="seed of the journeys")
+
+
+@events.init.add_listener
+def draw_first(environment: Environment, **_: Any) -> None:
+    """Draw journeys before locust's clock runs, where the command line says of what."""
+    if environment.parsed_options.dataset:
+        draw_journeys(environment)
+    gevent.sleep(0)  # gevent's clock stood still meanwhile: --run-time would count it
 
 
 @events.test_start.add_listener
 def draw_journeys(environment: Environment, **_: Any) -> None:
-    """Draw everything before the first request: drawing takes milliseconds, sending must not."""
+    """Draw everything before the first request, again where locust's page asks for other things.
+
+    Drawing takes milliseconds a request, which must not be taken from the sending.
+    """
     if isinstance(environment.runner, MasterRunner):
         return  # its workers draw their own
     asked = environment.parsed_options
+    wanted = [asked.dataset, asked.shapes, asked.mode, asked.deadline_ms, asked.journeys]
+    if getattr(environment, "drawn", None) == wanted:
+        return
     try:
-        environment.journeys = Journeys(asked)
+        environment.journeys, environment.drawn = Journeys(asked), wanted
     except PsadError as error:
         print(f"locustfile: {error}", flush=True)
         environment.process_exit_code = FAILED_START
@@ -72,9 +91,7 @@ class Journeys:
     def __init__(self, asked: Any) -> None:
         if not asked.dataset:
             raise LoadError("name a dataset that `psad prepare` wrote: --dataset datasets/mine")
-        fields = {"mode": asked.mode}
-        if asked.deadline_ms is not None:
-            fields["deadline_ms"] = asked.deadline_ms
+        fields = {"mode": asked.mode, "deadline_ms": asked.deadline_ms or None}
         requests = Requests(
             Dataset.load(Path(asked.dataset)), parse_shapes(asked.shapes), seed=asked.draw_seed,
             **fields,

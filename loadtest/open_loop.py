@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from loadtest.tally import Limits
 
 PAUSE: Final = 1.0  # seconds between two steps, for what the one before left behind
+GIVE_UP: Final = 0.5  # share of failures after which more rates tell nothing more
 USER_ERROR, UNTRUSTED = 2, 3  # exit codes
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # examples stay in one piece, to be copied
+)
 
 
 class Arrivals(StrEnum):
@@ -73,6 +80,11 @@ def measure(crew: Crew, plan: Plan, limits: Limits, console: Console) -> list[di
                 time.sleep(PAUSE if number else 0.0)
                 tally = crew.run(step, lambda done, task=task: bar.update(task, completed=done))
                 steps.append(result(rate, plan.seconds, tally, limits))
+                if tally.kinds["failed"] > GIVE_UP * max(1, len(tally.latency)):
+                    console.print(
+                        f"{rate:g}/s: most requests failed; the rates after it are left out"
+                    )
+                    break
         except KeyboardInterrupt:
             console.print(f"stopped: {len(steps)} of {len(plan.rates)} rates are done")
     return steps
@@ -96,6 +108,7 @@ def parse_rates(text: str) -> tuple[float, ...]:
     return rates
 
 
+@app.command()
 def main(
     dataset: Annotated[Path, typer.Option(metavar="DATASET", help="What `psad prepare` wrote.")],
     url: Annotated[str, typer.Option(help="The service.")] = "http://127.0.0.1:8000",
@@ -185,7 +198,7 @@ def run(
     from loadtest.generator import Target
     from loadtest.payloads import Requests, parse_shapes
     from loadtest.report import show, write_report
-    from loadtest.tally import Limits, capacity
+    from loadtest.tally import Limits, capacity, verdict
 
     console, kept = Console(), Limits(*limits)
     requests = Requests(Dataset.load(dataset), parse_shapes(shapes), seed=plan.seed, **asked)
@@ -201,7 +214,8 @@ def run(
         "warm_up": plan.warm_up, "timeout": timeout, "processes": processes, "pool": len(payloads),
         "body_bytes": sum(len(one.body) for one in payloads) / len(payloads), "seed": plan.seed,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": platform.platform(),
-        "limits": asdict(kept), "capacity": capacity(steps), "steps": steps,
+        "limits": asdict(kept), "verdict": verdict(steps), "capacity": capacity(steps),
+        "steps": steps,
     }  # fmt: skip
     paths = write_report(report, out)
     show(report, console)
@@ -210,4 +224,4 @@ def run(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

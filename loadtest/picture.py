@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,9 +29,10 @@ def draw(report: Mapping[str, Any], picture: Path) -> None:
     figure = Figure(figsize=(12, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 2, height_ratios=[3, 1])
-    _by_rate(figure.add_subplot(grid[0, 0]), steps, report["limits"])
+    upper = figure.add_subplot(grid[0, 0])
+    _by_rate(upper, steps, report["limits"])
+    _not_scored(figure.add_subplot(grid[1, 0], sharex=upper), steps)
     _by_percentile(figure.add_subplot(grid[:, 1]), steps)
-    _not_scored(figure.add_subplot(grid[1, 0]), steps)
     figure.suptitle(title(report), fontsize=11)
     temporary = picture.with_name(f".{picture.name}")
     figure.savefig(temporary, format=picture.suffix.removeprefix("."), dpi=130)
@@ -38,34 +40,39 @@ def draw(report: Mapping[str, Any], picture: Path) -> None:
 
 
 def title(report: Mapping[str, Any]) -> str:
-    """What was loaded, with what, and the rate it holds."""
+    """What was loaded, with what, and the verdict."""
     model = report["model"]
     name = f"{model['name']} {model['version']}" if model else report["url"]
-    held = report["capacity"]
-    said = "the lowest rate is not held" if held is None else f"holds {held:g} a second"
-    return f"{name}, {report['mode']}, {report['arrivals']} arrivals, {report['shapes']}: {said}"
+    asked = f"{report['mode']}, {report['arrivals']} arrivals, {report['shapes']}"
+    return f"{name}, {asked}: {report['verdict']}"
 
 
 def _by_rate(axis: Axes, steps: Steps, limits: Mapping[str, Any]) -> None:
-    rates = [step["offered_rate"] for step in steps]
+    places = range(len(steps))
     for name, colour in COLOURS.items():
         values = [step["latency_ms"][name] for step in steps]
-        axis.plot(rates, values, "-", color=colour, linewidth=1.6)
-        for rate, value, step in zip(rates, values, steps, strict=True):
-            face = "white" if step["distrust"] else colour
-            axis.plot([rate], [value], "o", color=colour, markerfacecolor=face, markersize=5)
-        axis.plot([], [], "o-", color=colour, markersize=4, label=name)
+        axis.plot(
+            places, _drawn(values), "o-", color=colour, linewidth=1.6, markersize=5, label=name
+        )
+        late = [value if step["distrust"] else None
+                for value, step in zip(values, steps, strict=True)]  # fmt: skip
+        axis.plot(places, _drawn(late), "o", color=colour, markerfacecolor="white", markersize=5)
     lag = [step["lag_ms"]["p99"] for step in steps]
-    axis.plot(rates, lag, ":", color="tab:green", label="generator's lag, p99")
-    axis.axhline(limits["p99_ms"], color="grey", linestyle="--", linewidth=0.8)
-    axis.annotate(f"limit of p99, {limits['p99_ms']:g} ms", (0, limits["p99_ms"]), (4, 3),
-                  xycoords=("axes fraction", "data"), textcoords="offset points",
-                  fontsize=8, color="dimgrey")  # fmt: skip
+    axis.plot(places, _drawn(lag), ":", color="tab:green", label="generator's lag, p99")
+    axis.axhline(limits["p99_ms"], color="dimgrey", linestyle="--", linewidth=0.8,
+                 label=f"limit of p99, {limits['p99_ms']:g} ms")  # fmt: skip
     if any(step["distrust"] for step in steps):
         axis.plot([], [], "o", color="grey", markerfacecolor="white", label="not to be trusted")
-    axis.set_title("Latency from the intended start", fontsize=10)
+    axis.set_title("Latency from the intended start, by rate", fontsize=10)
+    axis.set_xlim(-0.5, len(steps) - 0.5)
+    axis.tick_params(labelbottom=False)
     _milliseconds(axis)
     axis.legend(frameon=False, fontsize=8, ncols=2)
+
+
+def _drawn(values: Sequence[float | None]) -> list[float]:
+    """Gaps where there is nothing."""
+    return [math.nan if value is None else value for value in values]
 
 
 def _by_percentile(axis: Axes, steps: Steps) -> None:
@@ -75,11 +82,16 @@ def _by_percentile(axis: Axes, steps: Steps) -> None:
     shades = colormaps["viridis_r"]
     for place, step in enumerate(steps):
         colour = shades(0.1 + 0.85 * place / max(1, len(steps) - 1))
-        shown = [(100.0 / (100.0 - percentile), ms) for percentile, ms in step["curve"]]
-        axis.plot(*zip(*shown, strict=True), color=colour, label=f"{step['offered_rate']:.0f} / s",
-                  linestyle=":" if step["distrust"] else "-")  # fmt: skip
+        rare = [100.0 / (100.0 - percentile) for percentile, _ in step["curve"]]
+        axis.plot(
+            rare,
+            [ms for _, ms in step["curve"]],
+            ":" if step["distrust"] else "-",
+            color=colour,
+            label=f"{step['rate']:g} / s",
+        )
     axis.set_xscale("log")
-    furthest = max(step["requests"] for step in steps)
+    furthest = max([2, *(step["requests"] for step in steps)])
     ticks = [one for one in NINES if 100.0 / (100.0 - one) <= furthest]
     axis.set_xticks([100.0 / (100.0 - one) for one in ticks], [f"{one:g}%" for one in ticks])
     axis.minorticks_off()
@@ -97,9 +109,9 @@ def _not_scored(axis: Axes, steps: Steps) -> None:
         axis.bar(places, shares, bottom=base, color=colour, width=0.6, label=kind)
         base = [low + share for low, share in zip(base, shares, strict=True)]
     for place, share in zip(places, base, strict=True):
-        axis.annotate(f"{share:.2g}%", (place, share), (0, 2), textcoords="offset points",
+        axis.annotate(f"{share:.1f}%", (place, share), (0, 2), textcoords="offset points",
                       ha="center", fontsize=8)  # fmt: skip
-    axis.set_xticks(places, [f"{step['offered_rate']:.0f}" for step in steps], fontsize=8)
+    axis.set_xticks(places, [f"{step['rate']:g}" for step in steps], fontsize=8)
     axis.set_ylim(0, max(1.0, 1.35 * max(base)))
     axis.set_ylabel("% not scored", fontsize=9)
     axis.set_xlabel("offered, requests a second", fontsize=9)

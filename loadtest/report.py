@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -28,25 +29,22 @@ def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
 
 def show(report: dict[str, Any], console: Console) -> None:
     """The steps as a table, what was not scored by its reason, and the verdict."""
-    table = Table(
-        title=f"Latency from the intended start, ms: {report['url']}", title_justify="left"
-    )
-    for name in ("offered/s", "achieved/s", *COLUMNS, "lag p99", "cores", "fallback", "failed"):
+    title = f"Latency from the intended start, ms: {report['url']}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for name in ("rate", "achieved", *COLUMNS, "lag p99", "cores", "fallback", "failed"):
         table.add_column(name, justify="right")
     for step in report["steps"]:
-        latency = [_ms(step["latency_ms"][name]) for name in COLUMNS]
+        latency = [_digits(step["latency_ms"][name]) for name in COLUMNS]
         table.add_row(
-            f"{step['offered_rate']:.1f}", f"{step['achieved_rate']:.1f}", *latency,
-            _ms(step["lag_ms"]["p99"]), f"{step['generator_cpu_share']:.2f}",
+            f"{step['rate']:g}", f"{step['achieved_rate']:.1f}", *latency,
+            _digits(step["lag_ms"]["p99"]), f"{step['generator_cpu_share']:.2f}",
             str(step["fallbacks"]), str(step["failed"]),
         )  # fmt: skip
     console.print(table)
     for step in report["steps"]:
         for line in _remarks(step):
             console.print(f"{step['rate']:g}/s: {line}", highlight=False, soft_wrap=True)
-    held = report["capacity"]
-    said = "the lowest rate is not held" if held is None else f"{held:g} requests a second"
-    console.print(f"held with every lower rate: {said}", highlight=False)
+    console.print(f"Verdict: {report['verdict']}.", highlight=False)
 
 
 def _remarks(step: dict[str, Any]) -> list[str]:
@@ -56,5 +54,6 @@ def _remarks(step: dict[str, Any]) -> list[str]:
     return lines + ([f"NOT TO BE TRUSTED: {step['distrust']}"] if step["distrust"] else [])
 
 
-def _ms(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+def _digits(value: float | None) -> str:
+    """Three of them, or the whole number where it has more."""
+    return "" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"

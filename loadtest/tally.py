@@ -110,7 +110,7 @@ def distrust(found: dict[str, Any], limits: Limits) -> str | None:
         return None
     return (
         f"requests left {lag:.1f} ms late (p99), {allowed:.1f} ms is allowed: the generator was "
-        "too slow. Give it more --processes or a machine of its own"
+        "held up. Give it a machine of its own, or more --processes where its core is full"
     )
 
 
@@ -129,9 +129,25 @@ def overload(found: dict[str, Any], limits: Limits) -> str | None:
 
 def capacity(steps: Sequence[dict[str, Any]]) -> float | None:
     """The highest rate that held, with every lower one; None where the lowest did not."""
+    held, _ = _first_fault(steps)
+    return held
+
+
+def verdict(steps: Sequence[dict[str, Any]]) -> str:
+    """`capacity` in words, and why it is not more."""
+    held, fault = _first_fault(steps)
+    said = "" if held is None else f"holds {held:g} a second"
+    if fault is None:
+        return f"{said}, the highest that was tried"
+    why = "cannot be judged" if fault["distrust"] else "is not held"
+    return f"{said}{', ' if said else ''}{fault['rate']:g} a second {why}"
+
+
+def _first_fault(steps: Sequence[dict[str, Any]]) -> tuple[float | None, dict[str, Any] | None]:
+    """The last rate before the first that is not held or not to be trusted, and that step."""
     held = None
     for step in sorted(steps, key=lambda one: float(one["rate"])):
         if step["overload"] or step["distrust"]:
-            break
+            return held, step
         held = float(step["rate"])
-    return held
+    return held, None

@@ -11,19 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from data.dataset import Dataset
 from loadtest.errors import LoadError
-from loadtest.open_loop import main, parse_rates
+from loadtest.open_loop import Mode, app, parse_rates
 from loadtest.picture import draw
 from service.errors import MODES
 
 ROOT = Path(__file__).parents[2]
-app = typer.Typer(rich_markup_mode=None)
-app.command()(main)
 
 
 def open_loop(*words: str) -> subprocess.CompletedProcess[str]:
@@ -120,8 +117,7 @@ def test_rates_that_are_no_rates_are_refused(text: str) -> None:
 
 
 def test_the_modes_are_the_services() -> None:
-    (mode,) = (one for one in get_command(app).params if one.name == "mode")
-    assert tuple(mode.type.choices) == MODES
+    assert tuple(Mode) == MODES
 
 
 def test_help_shows_examples_that_the_command_takes() -> None:

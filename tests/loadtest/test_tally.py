@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loadtest.answers import SCORED, Outcome
-from loadtest.tally import Limits, Tally, capacity, result, together
+from loadtest.tally import Limits, Tally, capacity, result, together, verdict
 
 FALLBACK, FAILED = Outcome("fallback", "fallback deadline"), Outcome("failed", "timeout")
 
@@ -87,6 +87,10 @@ def test_capacity_is_the_last_rate_before_the_first_that_fails() -> None:
     assert capacity([*good, bad]) == 200.0
     assert capacity([*good, late, bad]) == 100.0
     assert capacity([bad]) is None
+    assert verdict(good) == "holds 200 a second, the highest that was tried"
+    assert verdict([*good, bad]) == "holds 200 a second, 400 a second is not held"
+    assert verdict([*good, late]) == "holds 100 a second, 150 a second cannot be judged"
+    assert verdict([bad]) == "400 a second is not held"
 
 
 def test_processes_add_up() -> None:
