@@ -21,12 +21,13 @@ from cli import demo_service
 from data.dataset import Dataset
 from data.prepare import prepare
 from features.body import rerank_body
+from tests.data.conftest import log_tables, write_folder
 
 
-def shared_with(package: str) -> ModuleType:
-    """A fresh copy of another package's conftest, to be bent to what is needed here."""
-    path = Path(__file__).parents[1] / package / "conftest.py"
-    spec = importlib.util.spec_from_file_location(f"loadtest_shares_{package}", path)
+def toy_service() -> ModuleType:
+    """A copy of the service's conftest of our own, to be bent to another schema."""
+    path = Path(__file__).parents[1] / "service" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("loadtest_toy_service", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -37,22 +38,20 @@ def shared_with(package: str) -> ModuleType:
 @pytest.fixture(scope="session")
 def log() -> dict[str, pl.DataFrame]:
     """The tables of the log that `dataset` was made of."""
-    tables: dict[str, pl.DataFrame] = shared_with("data").log_tables()
-    return tables
+    return log_tables()
 
 
 @pytest.fixture(scope="session")
 def dataset(log: dict[str, pl.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The log, prepared."""
     folder = tmp_path_factory.mktemp("loadtest")
-    source = shared_with("data").write_folder(folder / "log", log)
-    return prepare(source, folder / "dataset", report=lambda text: None)
+    return prepare(write_folder(folder / "log", log), folder / "dataset", report=lambda text: None)
 
 
 @pytest.fixture(scope="session")
 def bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the dataset's schema and catalogue, with a scorer that adds numbers up."""
-    service = shared_with("service")
+    service = toy_service()
     service.SCHEMA = dataset.schema
     service.GOLDEN = [rerank_body(dataset.request(index)) for index in range(2)]
     service.catalogue = lambda: dataset.catalogue
