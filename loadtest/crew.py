@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
@@ -47,15 +47,22 @@ class Crew:
         for number, pipe in enumerate(self._pipes):
             offsets = step.offsets[number :: len(self._pipes)]
             pipe.send(replace(step, begins=begins, offsets=offsets))
-        done, tallies = dict.fromkeys(self._pipes, 0), dict[Connection, Tally]()
+        done = [0] * len(self._pipes)
+        tallies: dict[int, Tally] = {}
         while len(tallies) < len(self._pipes):
-            for pipe in wait([one for one in self._pipes if one not in tallies]):
-                said = _received(pipe)  # type: ignore[arg-type]
+            for number, said in self._heard(tallies):
                 if isinstance(said, Tally):
-                    tallies[pipe] = said  # type: ignore[index]
-                done[pipe] = said.done if isinstance(said, Tally) else said  # type: ignore[index]
-            progress(sum(done.values()))
+                    tallies[number] = said
+                done[number] = said.done if isinstance(said, Tally) else said
+            progress(sum(done))
         return together(list(tallies.values()))
+
+    def _heard(self, finished: Container[int]) -> Iterator[tuple[int, Any]]:
+        """What processes say that have not finished: requests done so far, or the tally."""
+        waiting = {pipe: n for n, pipe in enumerate(self._pipes) if n not in finished}
+        for pipe in wait(list(waiting)):
+            assert isinstance(pipe, Connection)
+            yield waiting[pipe], _received(pipe)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ class ItemFeatures:
         found = {}
         for feature in self._schema.item:
             packed = getattr(self._catalogue, feature.kind)
-            encoded = packed[np.ix_(rows, columns_of(self._schema.item, feature))]  # (n, width)
+            encoded = packed[rows][:, columns_of(self._schema.item, feature)]  # (n, width)
             found[feature.name] = [_raw(feature, one) for one in encoded]
         return found
 

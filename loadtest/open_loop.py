@@ -14,12 +14,20 @@ import platform
 import time
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from features.errors import PsadError
 from loadtest.errors import LoadError
@@ -78,7 +86,7 @@ def measure(crew: Crew, plan: Plan, limits: Limits, console: Console) -> list[di
                 step = Step(0.0, offsets, plan.warm_up, plan.seconds)
                 task = bar.add_task(f"{rate:g} requests a second", total=len(offsets))
                 time.sleep(PAUSE if number else 0.0)
-                tally = crew.run(step, lambda done, task=task: bar.update(task, completed=done))
+                tally = crew.run(step, partial(_reached, bar, task))
                 steps.append(result(rate, plan.seconds, tally, limits))
                 if tally.kinds["failed"] > GIVE_UP * max(1, len(tally.latency)):
                     console.print(
@@ -88,6 +96,10 @@ def measure(crew: Crew, plan: Plan, limits: Limits, console: Console) -> list[di
         except KeyboardInterrupt:
             console.print(f"stopped: {len(steps)} of {len(plan.rates)} rates are done")
     return steps
+
+
+def _reached(bar: Progress, task: TaskID, done: int) -> None:
+    bar.update(task, completed=done)
 
 
 def _progress(console: Console) -> Progress:

@@ -59,7 +59,12 @@ def test_a_slow_p99_is_not_held() -> None:
 def test_a_late_generator_is_not_trusted_whatever_the_service_did() -> None:
     found = step(*[SCORED] * 100, lag=0.004)
     assert found["overload"] is None
-    assert "requests left 4.0 ms late (p99), 1.0 ms is allowed" in found["distrust"]
+    assert found["distrust"] == (
+        "requests left 4.0 ms late (p99), 1.0 ms is allowed: others keep the machine busy"
+    )
+    late = tally(*[SCORED] * 100, lag=0.004)
+    late.cpu_share = 0.9
+    assert "its core is full" in result(100.0, 1.0, late, Limits())["distrust"]
 
 
 def test_a_lag_of_less_than_a_tenth_of_the_latency_is_trusted() -> None:
