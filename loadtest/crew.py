@@ -24,7 +24,7 @@ from loadtest.tally import Tally, together
 
 HEAD_START: Final = 0.25  # seconds between giving out a step and its first request
 TICK: Final = 0.25  # seconds between two reports of progress
-STOP_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 1.0
 PATH: Final = "/rerank"
 
 

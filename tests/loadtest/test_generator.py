@@ -26,12 +26,12 @@ async def at_once(request: web.Request) -> web.Response:
     return web.json_response(ANSWER)
 
 
-def sent(url: str, step: Step, timeout: float = 5.0, payloads: Any = PAYLOADS) -> Tally:
+def sent(url: str, step: Step, payloads: Any = PAYLOADS, **target: Any) -> Tally:
     """Run one step in this process."""
     tally = Tally()
 
     async def run() -> None:
-        async with opened(Target(url, timeout=timeout)) as session:
+        async with opened(Target(url, **{"timeout": 5.0, **target})) as session:
             await session.post(f"{url}/rerank", data=b"{}")  # the first connection takes its time
             begun = Step(now(), step.offsets, step.counted_from, step.seconds)
             await Generator(session, f"{url}/rerank", payloads).run(begun, tally)
@@ -145,6 +145,17 @@ def test_fallbacks_and_errors_are_counted_by_reason(pretend: Pretend) -> None:
 
     tally = sent(pretend(sheds), step(40.0, 1.0))
     assert tally.labels == {"scored": 20, "fallback overload": 10, "429 overload": 10}
+
+
+def test_the_key_goes_with_every_request(pretend: Pretend) -> None:
+    async def guards(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != "Bearer secret":
+            return web.json_response({"error": {"type": "unauthorized"}}, status=401)
+        return await at_once(request)
+
+    url = pretend(guards)
+    assert sent(url, step(20.0, 0.5), api_key="secret").labels == {"scored": 10}
+    assert sent(url, step(20.0, 0.5)).labels == {"401 unauthorized": 10}
 
 
 def test_the_warm_up_is_sent_and_not_counted(pretend: Pretend) -> None:
