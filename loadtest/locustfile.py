@@ -7,6 +7,8 @@ Without --headless it waits for a start on locust's page, http://localhost:8089.
 held against its request; one that a fallback gave is shown in a line of its own, by its reason, and
 is a failure where --fallbacks-fail says so. This is a closed loop: people who wait send nothing, so
 latencies look better than they are when a service stalls; for those, see open_loop.py.
+
+Options of this file stand in README.md here: locust prints its --help before it has read this.
 """
 
 from __future__ import annotations

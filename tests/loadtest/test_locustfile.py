@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,11 @@ def test_a_run_without_a_dataset_says_what_to_name(url: str, tmp_path: Path) -> 
     done = locust(tmp_path, url)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "name a dataset that `psad prepare` wrote" in done.stdout
+
+
+def test_every_option_stands_in_the_readme_since_locusts_help_cannot_show_it() -> None:
+    source = (ROOT / "loadtest" / "locustfile.py").read_text(encoding="utf-8")
+    options = re.findall(r'\badd\(\s*"(--[a-z-]+)"', source)
+    assert "--dataset" in options
+    text = (ROOT / "loadtest" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(--[a-z-]+)` \|", text, re.MULTILINE) == options
