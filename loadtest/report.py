@@ -31,12 +31,13 @@ def show(report: dict[str, Any], console: Console) -> None:
     """The steps as a table, what was not scored by its reason, and the verdict."""
     title = f"Latency from the intended start, ms: {report['url']}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    for name in ("rate", "achieved", *COLUMNS, "lag p99", "cores", "fallback", "failed"):
+    for name in ("rate", "offered", "achieved", *COLUMNS, "lag p99", "cores", "fallback", "failed"):
         table.add_column(name, justify="right")
     for step in report["steps"]:
         latency = [_digits(step["latency_ms"][name]) for name in COLUMNS]
         table.add_row(
-            f"{step['rate']:g}", f"{step['achieved_rate']:.1f}", *latency,
+            f"{step['rate']:g}", f"{step['offered_rate']:.1f}", f"{step['achieved_rate']:.1f}",
+            *latency,
             _digits(step["lag_ms"]["p99"]), f"{step['generator_cpu_share']:.2f}",
             str(step["fallbacks"]), str(step["failed"]),
         )  # fmt: skip

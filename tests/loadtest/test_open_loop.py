@@ -122,7 +122,8 @@ def test_the_modes_are_the_services() -> None:
 
 def test_help_shows_examples_that_the_command_takes() -> None:
     text = CliRunner().invoke(app, ["--help"], terminal_width=200).output
-    examples = re.findall(r"^ +python -m loadtest\.open_loop (.*)$", text, re.MULTILINE)
-    assert len(examples) >= 3
+    readme = (ROOT / "loadtest" / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^ *python -m loadtest\.open_loop (.*)$", text + readme, re.MULTILINE)
+    assert len(examples) >= 5
     for example in examples:
         get_command(app).make_context("open_loop", shlex.split(example))
