@@ -48,7 +48,7 @@ reproduce-quick: .venv/.tests-installed ## a small version of every study of the
 
 .venv/.tests-installed: pyproject.toml | .venv/.created
 	@echo "Installing what the tests need into .venv (once)"
-	$(PIP) --editable '.[cpu,train,baselines,dev]'
+	$(PIP) --editable '.[cpu,train,baselines,loadtest,dev]'
 	@touch $@ .venv/.demo-installed
 
 # Where the system's Python lacks ensurepip (Debian without python3-venv), its own pip fills .venv.

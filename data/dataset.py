@@ -16,10 +16,10 @@ B lists of a batch, N history items, M candidates (padded to the batch's longest
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ REQUIRED = (
     "history_start", "history_length", "candidate_offsets", "candidate_row", "label",
     "context_categorical", "context_bag", "context_numeric", "acted",
 )  # fmt: skip
+CONTEXT_ROWS, CONTEXT_BLOCKS = 65_536, 64  # of raw context, read together and kept for the next
 Int64 = npt.NDArray[np.int64]
 Indexes = Sequence[int] | Int64
 
@@ -99,6 +100,11 @@ class Dataset:
     def history_lengths(self) -> Int64:
         """(L,) history items of each list."""
         return np.asarray(self._arrays["history_length"], np.int64)
+
+    @cached_property
+    def users(self) -> Int64:
+        """(L,) a number for who each list was shown to, ascending."""
+        return np.asarray(self._arrays["list_user"], np.int64)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -190,8 +196,18 @@ class Dataset:
     def _context(self, start: int, end: int) -> dict[str, list[Any]]:
         if not self.schema.context:
             return {}
-        rows = pl.scan_parquet(self.folder / "context.parquet").slice(start, end - start)
-        return rows.collect().to_dict(as_series=False)
+        first, last = start // CONTEXT_ROWS, max(start, end - 1) // CONTEXT_ROWS
+        rows = pl.concat([self._context_block(block) for block in range(first, last + 1)])
+        return rows.slice(start - first * CONTEXT_ROWS, end - start).to_dict(as_series=False)
+
+    @cached_property
+    def _context_block(self) -> Callable[[int], pl.DataFrame]:
+        """A block of raw context rows: a list alone costs as much to read, tens of milliseconds."""
+        rows = pl.scan_parquet(self.folder / "context.parquet")
+        read = lru_cache(CONTEXT_BLOCKS)(
+            lambda block: rows.slice(block * CONTEXT_ROWS, CONTEXT_ROWS).collect()
+        )
+        return cast("Callable[[int], pl.DataFrame]", read)
 
 
 def ragged(starts: Int64, lengths: Int64) -> tuple[Int64, Int64]:

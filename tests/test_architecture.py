@@ -38,6 +38,8 @@ def test_imports_point_one_way() -> None:
         ("features", (*TRAINING, "onnxruntime", "fastapi", "starlette", "typer")),
         ("service,cli.main", TRAINING),
         ("data", ("torch", "onnx", "onnxruntime", "fastapi")),
+        ("loadtest", ("torch", "onnx", "onnxruntime", "scipy", "pyarrow", "httpx")),
+        ("loadtest.generator,loadtest.crew", ("polars", "matplotlib", "locust")),
     ],
 )
 def test_a_package_imports_without_what_it_may_not_need(

@@ -60,6 +60,24 @@ def test_the_columns_line_up_with_the_log(dataset):
         assert set(request.history.ids) <= set(earlier["item_id"].cast(str))
 
 
+def test_context_is_the_lists_own_wherever_a_block_of_it_ends(dataset, monkeypatch):
+    whole = [dataset.request(index).candidates.columns for index in range(len(dataset))]
+    monkeypatch.setattr("data.dataset.CONTEXT_ROWS", 7)  # lists have 5: most blocks cut one
+    monkeypatch.setattr("data.dataset.CONTEXT_BLOCKS", 2)
+    cut = Dataset.load(dataset.folder)
+    for index in (*range(len(dataset)), 0):
+        assert cut.request(index).candidates.columns == whole[index]
+
+
+def test_the_lists_of_one_person_stand_together_in_time_order(dataset):
+    assert dataset.users.tolist() == sorted(dataset.users)
+    names = dataset.user_ids(range(len(dataset)))
+    for user in np.unique(dataset.users):
+        own = np.flatnonzero(dataset.users == user)
+        assert len(set(names[own])) == 1
+        assert (np.diff(dataset.timestamps(own)) > 0).all()
+
+
 def test_lengths_and_an_empty_batch(dataset):
     assert dataset.lengths.tolist() == [5] * len(dataset)
     arrays, labels = dataset.batch([])
