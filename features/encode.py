@@ -93,7 +93,7 @@ class Encoder:
         self._item = {f.name: f for f in schema.item}
         self._context = {f.name: f for f in schema.context}
         self._user = {f.name: f for f in schema.user}
-        self._columns = {f.name: _columns_of(schema.item, f) for f in schema.item}
+        self._columns = {f.name: columns_of(schema.item, f) for f in schema.item}
         names = {spec.name for spec in schema.tensors()}
         self._packed = {  # the packed arrays of each side that have columns
             side: [kind for kind in KINDS if f"{side}_{kind}" in names] for side in SIDES
@@ -268,7 +268,7 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, known, 1, 0.6)), None)
 
 
-def _columns_of(features: Sequence[Feature], feature: Feature) -> list[int]:
+def columns_of(features: Sequence[Feature], feature: Feature) -> list[int]:
     """Columns of one feature in the packed array of its kind."""
     same = [f for f in features if f.kind == feature.kind]
     place = same.index(feature)
