@@ -89,7 +89,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )  # fmt: skip
     app.state.service = service
-    app.add_middleware(Boundary, settings=settings, metrics=service.metrics, lag=service.lag)
+    app.add_middleware(
+        Boundary, settings=settings, metrics=service.metrics, lag=service.lag,
+        rerank=service.reranker,
+    )  # fmt: skip
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     _add_routes(app, service)
