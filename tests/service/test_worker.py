@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from service.worker import Shed, Worker
+from service.errors import Fallback
+from service.worker import Shed, Worker, _Job
 
 
 @pytest.fixture
@@ -29,6 +30,81 @@ def run(worker: Worker, work: Any, seconds: float = 2.0) -> Any:
 def test_work_runs_on_the_one_thread(worker: Worker) -> None:
     names = {run(worker, lambda: threading.current_thread().name).value for _ in range(3)}
     assert names == {"scorer"}
+
+
+def alone(worker: Worker, work: Any, seconds: float = 2.0) -> Any:
+    return asyncio.run(worker.run(work, perf_counter() + seconds, alone=True))
+
+
+def test_a_loop_that_has_one_request_is_not_woken_for_it(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.averages[""] = 0.004
+    calls: list[str] = []
+
+    async def main(first: bool) -> Any:
+        loop = asyncio.get_running_loop()
+        for name in ("call_soon_threadsafe", "call_later"):
+            monkeypatch.setattr(loop, name, lambda *_, name=name: calls.append(name))
+        return await worker.run(lambda: 5, perf_counter() + 2, alone=first)
+
+    assert asyncio.run(main(True)).value == 5
+    assert calls == []
+
+
+def test_a_loop_that_stays_hears_of_a_fault_too(worker: Worker) -> None:
+    worker.averages[""] = 0.001
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        alone(worker, fail)
+    assert alone(worker, lambda: 5).value == 5
+
+
+def test_a_loop_stands_still_for_a_moment_only_and_still_gets_the_result(worker: Worker) -> None:
+    worker.averages[""] = 0.001
+    turned: list[float] = []
+    begun = perf_counter()
+
+    async def main() -> Any:
+        asyncio.get_running_loop().call_soon(lambda: turned.append(perf_counter() - begun))
+        return await worker.run(lambda: time.sleep(0.2) or 7, perf_counter() + 2, alone=True)
+
+    assert asyncio.run(main()).value == 7
+    assert turned[0] < 0.15  # it stood for 3 ms of the 200; a busy machine adds its own
+
+
+def test_a_deadline_that_passes_while_the_loop_stays_is_kept(worker: Worker) -> None:
+    worker.averages[""] = 0.001
+    begun = perf_counter()
+    with pytest.raises(Fallback, match="deadline"):
+        alone(worker, lambda: time.sleep(0.3), 0.01)
+    assert perf_counter() - begun < 0.25  # the deadline and 20 ms of patience, not the 300
+
+
+@pytest.mark.parametrize(
+    ("average", "busy", "waiting", "left", "expected"),
+    [
+        (0.001, False, 0, 1.0, 0.003),
+        (0.004, False, 0, 1.0, 0.005),
+        (0.001, False, 0, 0.002, 0.002),
+        (0.001, False, 0, -1.0, 0.0),
+        (0.006, False, 0, 1.0, 0.0),  # long ones gain nothing
+        (0.0, False, 0, 1.0, 0.0),  # nothing is known of it
+        (0.001, True, 0, 1.0, 0.0),
+        (0.001, False, 1, 1.0, 0.0),
+    ],
+)
+def test_a_loop_stays_for_short_jobs_that_are_first(
+    average: float, busy: bool, waiting: int, left: float, expected: float
+) -> None:
+    worker, now = Worker(4, 0.0), perf_counter()
+    worker.averages["x"], worker._busy_since = average, now if busy else None
+    worker._waiting["x"] = waiting
+    job = _Job("x", lambda: 1, now + left, None, threading.Lock())  # type: ignore[arg-type]
+    assert worker._stay(job) == pytest.approx(expected, abs=2e-4)
 
 
 def test_a_fault_reaches_the_caller_and_the_thread_goes_on(worker: Worker) -> None:
