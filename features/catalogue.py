@@ -52,6 +52,9 @@ class Catalogue:
         """Known items, the unknown one not counted."""
         return len(self.ids)
 
+    def __contains__(self, item: str) -> bool:
+        return item in self._row
+
     def rows(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """(n,) rows of item ids, 0 where unknown."""
         found = map(self._row.get, ids, repeat(UNKNOWN_ITEM))

@@ -23,6 +23,7 @@ from service.info import describe, package_version
 from service.lag import LoopLag
 from service.metrics import Metrics
 from service.models import Models
+from service.page import add_page
 from service.rerank import Reranker
 from service.schemas import Info, State
 from service.settings import Settings
@@ -96,6 +97,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     _add_routes(app, service)
+    if settings.page:
+        add_page(app, settings, service.models)
     docs.document(app)
     return app
 

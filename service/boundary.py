@@ -15,6 +15,7 @@ from service import logs
 from service.errors import ApiError, error_response
 from service.lag import LoopLag
 from service.metrics import Metrics
+from service.page import FILES
 from service.settings import Settings
 from service.visit import Visit, count
 
@@ -33,6 +34,8 @@ class Boundary:
     ) -> None:
         self._app, self._metrics, self._lag, self._rerank = app, metrics, lag, rerank
         key = settings.api_key
+        # the page's own files tell nothing, and a browser that opens them sends no key yet
+        self._open = OPEN_PATHS.union(FILES) if settings.page else OPEN_PATHS
         self._key = None if key is None else b"Bearer " + key.get_secret_value().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +76,7 @@ class Boundary:
         return self._rerank if hot else self._app
 
     def _admits(self, scope: Scope) -> bool:
-        if self._key is None or scope["path"] in OPEN_PATHS:
+        if self._key is None or scope["path"] in self._open:
             return True
         given = next(_header(scope, b"authorization"), b"")
         return hmac.compare_digest(given, self._key)
