@@ -6,9 +6,10 @@ A job that cannot make its deadline is not begun; one that is under way is waite
 longer and its late result still used. What is promised is judged on the event loop, never by the
 thread: a model that hangs holds its thread, not the callers.
 
-Handing over to an event loop and back costs as much as scoring a short list. So a loop that has
-one request only waits for its job itself, a few milliseconds at most (`_STAY_SECONDS`), and goes on
-as with any other job where that was not enough.
+Being woken costs an event loop much of what scoring a short list does. So a loop that has one
+request only stands still for its job, a few milliseconds at most (`_STAY_SECONDS`), and goes on as
+with any other where that was not enough. Whoever has arrived already is let in first, while the job
+runs, so that no queue forms that nobody sees; `stood` is told how long it was.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from service.errors import Fallback
 _WEIGHT: Final = 0.2  # of the newest time in the moving average
 _JUMP: Final = 4.0  # one time counts at most as this many averages: a hiccup is not a trend
 _STAY_SECONDS: Final = 0.005  # the longest that the event loop stands still for a job
+_TURNS: Final = 3  # of the loop: to read what came, to make a task of it, to begin the task
 _USUAL: Final = 3.0  # it stays for so many averages, since most jobs end by then
 _PROBE_SECONDS: Final = 0.1  # between trial runs while the average says that nothing can make it
 
@@ -68,8 +70,10 @@ class Done:
 class Worker:
     """Runs jobs one at a time. `limit` jobs may wait; `late` seconds a late one is waited for."""
 
-    def __init__(self, limit: int, late: float) -> None:
-        self._limit, self._late = limit, late
+    def __init__(
+        self, limit: int, late: float, stood: Callable[[float], None] = lambda _: None
+    ) -> None:
+        self._limit, self._late, self._stood = limit, late, stood
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = Counter[str]()  # by kind
@@ -101,22 +105,37 @@ class Worker:
         return self._waiting.total()
 
     async def run(
-        self, work: Callable[[], Any], deadline: float, kind: str = "", *, alone: bool = False
-    ) -> Done:
+        self, work: Callable[[], Any], deadline: float, kind: str = "",
+        alone: Callable[[], bool] = lambda: False,
+    ) -> Done:  # fmt: skip
         """Run `work` on the thread. Raises Shed, or whatever `work` raises.
 
-        `alone` says that the event loop has no other request, and may stay for a short one.
+        `alone` tells whether the event loop has no other request, and may stay for a short job.
         """
         loop = asyncio.get_running_loop()
         job = _Job(kind, work, deadline, loop, threading.Lock())
-        stay = self._stay(job) if alone else 0.0
+        stay = self._stay(job) if alone() else 0.0
         if not stay:
             job.future = loop.create_future()
         job.bell.acquire()
         self._admit(job)
-        if stay and job.bell.acquire(timeout=stay):
-            return Done(_result(job), job.begun_at - job.queued_at)
-        return Done(await self._awaited(job), job.begun_at - job.queued_at)
+        try:
+            if not (stay and await self._stood_still(job, stay, alone)):
+                await self._awaited(job)
+        finally:
+            job.abandoned = True  # also where the caller was cancelled
+        return Done(_result(job), job.begun_at - job.queued_at)
+
+    async def _stood_still(self, job: _Job, stay: float, alone: Callable[[], bool]) -> bool:
+        """Wait on the loop's own thread, unless others came; whether the job is over."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        if not alone():
+            return False
+        begun = perf_counter()
+        over = job.bell.acquire(timeout=stay)
+        self._stood(perf_counter() - begun)
+        return over
 
     def _stay(self, job: _Job) -> float:
         """Seconds to stand still for a job; 0 where it is not short, or others are before it."""
@@ -125,18 +144,18 @@ class Worker:
             return 0.0
         return max(0.0, min(_STAY_SECONDS, _USUAL * average, job.deadline - perf_counter()))
 
-    async def _awaited(self, job: _Job) -> Any:
+    async def _awaited(self, job: _Job) -> None:
+        """Let the loop go on until the job is over or its deadline has passed."""
         with self._lock:
             if job.over:
-                return _result(job)
+                return
             if job.future is None:
                 job.future = job.loop.create_future()
         left = max(0.0, job.deadline - perf_counter())
         job.timer = job.loop.call_later(left, self._expire, job)
         try:
-            return await job.future
+            job.outcome = await job.future
         finally:
-            job.abandoned = True  # also where the caller was cancelled
             job.timer.cancel()
 
     def _admit(self, job: _Job) -> None:
