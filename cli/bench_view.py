@@ -23,6 +23,7 @@ def show(found: Mapping[str, Any], console: Console | None = None) -> None:
         console.print(f"\n[bold]{title}[/]")
         console.print(table)
         console.print(note, markup=False, soft_wrap=True)
+    console.print(f"\n{_quiet(found)}", markup=False, soft_wrap=True)
     console.print(f"\nAs JSON: {found['file']}", markup=False, soft_wrap=True)
 
 
@@ -36,8 +37,8 @@ def _table(*columns: str) -> Table:
 def _scorer(found: Mapping[str, Any]) -> tuple[str, Table, str]:
     """Against the floor: what its products would take at the machine's own rate."""
     title = f"The scorer alone, one list: {found['history']} + {found['candidates']} items"
-    made, floor = _table("p50 ms", "p99 ms", "× floor"), found["floor_ms"]
-    made.add_row("floor", f"{floor:.3f}", "", "1.00")
+    made, floor = _table("p50 ms", "p99 ms", "× floor"), found["floor"]
+    made.add_row("floor", f"{floor['p50_ms']:.3f}", "", "1.00")
     for name, shown in NAMES.items():
         if one := found["scorer"].get(name):
             made.add_row(shown, *_quantiles(one), _times(one, floor))
@@ -54,7 +55,7 @@ def _scorer(found: Mapping[str, Any]) -> tuple[str, Table, str]:
 
 def _service(found: Mapping[str, Any]) -> tuple[str, Table, str]:
     made = _table("bytes", "p50 ms", "p99 ms", "× scorer", "caller p50", "caller p99", "× scorer")
-    base = found["scorer"][ONNX]["p50_ms"]
+    base = found["scorer"][ONNX]
     for form, one in found["service"].items():
         own, seen = one["service"], one["caller"]
         made.add_row(form, f"{one['bytes']:,}", *_quantiles(own), _times(own, base),
@@ -78,8 +79,20 @@ def _stages(found: Mapping[str, Any]) -> tuple[str, Table, str]:
     return "By stage, p50 in ms", made, note
 
 
-def _times(one: Mapping[str, float], base: float) -> str:
-    return f"{one['p50_ms'] / base:.2f}" if base else "–"  # a graph may be without products
+def _quiet(found: Mapping[str, Any]) -> str:
+    """The same ratios where other work is in the way least."""
+    base = found["scorer"][ONNX]
+    rows = {form: one["service"] for form, one in found["service"].items()}
+    forms = ", ".join(f"{form} {_times(one, base, 'p10_ms')}" for form, one in rows.items())
+    return (
+        f"By p10, which other work on the machine touches least (load {found['load']:.1f}): ONNX "
+        f"Runtime {_times(base, found['floor'], 'p10_ms')} times the floor; of the scorer's time "
+        f"of {base['p10_ms']:.3f} ms the service takes {forms} times as much."
+    )
+
+
+def _times(one: Mapping[str, float], base: Mapping[str, float], which: str = "p50_ms") -> str:
+    return f"{one[which] / base[which]:.2f}" if base[which] else "–"  # a graph without products
 
 
 def _quantiles(one: Mapping[str, float]) -> tuple[str, str]:

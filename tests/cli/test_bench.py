@@ -62,6 +62,12 @@ def test_every_form_of_request_has_both_sides_and_its_stages(found: dict[str, An
     assert found["sgemm_gflops"] > 0
 
 
+def test_the_floor_is_the_time_of_so_many_operations_at_the_machines_rate() -> None:
+    found = bench._floor([8.0, 4.0, 16.0], 13.421772)  # a product of 512 × 512 takes 20 times that
+    assert found["sgemm_gflops"] == pytest.approx(2 * 512**3 / 8e6)
+    assert found["floor"]["p50_ms"] == pytest.approx(8.0 / 20)
+
+
 def test_without_a_run_only_the_row_of_pytorch_is_missing(found: dict[str, Any]) -> None:
     assert set(found["scorer"]) == {"onnxruntime"}
     written = io.StringIO()
