@@ -66,12 +66,15 @@ def run(*, once: bool, fresh: bool, port: int) -> None:
     dataset = prepared()
     exported(dataset, fresh=fresh)
     with step("Starting the service"):
-        service = demo_service.start(BUNDLE, port)
+        service = demo_service.start(BUNDLE, port, "--page")
     try:
         demo_view.show(dataset, RUN, BUNDLE, service.url)
         print(f"\nAll of it took {time.perf_counter() - began:.0f} s.", flush=True)
         if not once:
-            print(f"The service runs at {service.url} (try {service.url}/docs). Ctrl-C stops it.")
+            print(
+                f"Open {service.url} to see lists before and after ({service.url}/docs: the API)."
+            )
+            print("Ctrl-C stops the service.", flush=True)
             service.wait()
     finally:
         service.stop()

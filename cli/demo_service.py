@@ -1,4 +1,4 @@
-"""The demo's service: `psad serve` as a process of its own, started, waited for and stopped."""
+"""A service for the demo and for `psad bench`: `psad serve` as a process, started and stopped."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def check_port(port: int) -> None:
             ) from error
 
 
-def start(bundle: Path, port: int) -> Service:
+def start(bundle: Path, port: int, *flags: str) -> Service:
     """Start `psad serve` and return when it is ready; raises ServiceError."""
-    words = ["serve", str(bundle), "--host", HOST, "--port", str(port)]
+    words = ["serve", str(bundle), "--host", HOST, "--port", str(port), *flags]
     print(f"$ psad {' '.join(words)}", flush=True)
     # The demo shows the defaults: RERANK_* settings of this shell are for another service.
     environment = {name: value for name, value in os.environ.items() if name[:7] != "RERANK_"}

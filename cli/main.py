@@ -238,12 +238,47 @@ def export(
       psad export runs/first bundles/psad/1
       psad export runs/first bundles/psad/2 --beam 8
     """
-    from export import export_run
+    from export.bundle import export_run
 
     export_run(run, bundle, dataset=dataset, beam=beam)
 
 
 add_serve(app)
+
+
+@app.command()
+def bench(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="What `export` wrote.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(help="The run it was exported from, to time PyTorch.", show_default=False),
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the figures go as JSON.",
+            show_default="beside the version's folder: bundles/NAME/VERSION-bench.json",
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Time to spend on each row.")] = 4.0,
+) -> None:
+    """Measure a bundle on this machine.
+
+    The scorer alone in ONNX Runtime and PyTorch, beside the time that its products would take at
+    the machine's own matrix rate; and requests to a service started for it, as ids, objects and
+    columns, with the time by stage. A history of 50 and 30 candidates, drawn from the bundle's own
+    items: no dataset is needed, and no torch.
+
+    \b
+    Examples:
+      psad bench bundles/psad
+      psad bench bundles/psad/2 --run runs/first --json figures.json
+    """
+    from cli.bench import bench as measure
+    from cli.bench_view import show
+
+    show(measure(bundle, run=run, file=json, seconds=seconds))
 
 
 @app.command()

@@ -29,11 +29,12 @@ HELP = {
     "max_inflight": "Requests inside the process; beyond it: overload.",
     "max_queue": "Requests waiting for the model; beyond it: overload.",
     "api_key": "Bearer key that callers must send; safer given as the variable.",
+    "page": "A page at / to look at lists before and after; for people, not for production.",
     "stop_seconds": "Time that requests in flight have after SIGTERM.",
 }
 
 
-def serve(**given: str | None) -> None:
+def serve(**given: str | bool | None) -> None:
     """Serve a bundle: POST /rerank.
 
     With probes, metrics and a page to try it (/docs). BUNDLE is bundles/NAME, of which the current
@@ -74,12 +75,13 @@ def _argument() -> inspect.Parameter:
 
 
 def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
-    """Text that Settings reads and checks; None where it is not given."""
+    """Text that Settings reads and checks, or a switch; None where it is not given."""
     default = "" if field.default is None else f", by default {field.default}"
+    flag, is_switch = f"--{name.replace('_', '-')}", isinstance(field.default, bool)
     shown = typer.Option(
-        f"--{name.replace('_', '-')}",
+        f"{flag} / --no-{name}" if is_switch else flag,
         help=f"{HELP[name]} [{PREFIX}{name.upper()}{default}]",
         metavar="TEXT" if isinstance(field.default, str | None) else "NUMBER",
     )
-    kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, kind, default=None, annotation=Annotated[str | None, shown])
+    kind, value = inspect.Parameter.KEYWORD_ONLY, bool | None if is_switch else str | None
+    return inspect.Parameter(name, kind, default=None, annotation=Annotated[value, shown])

@@ -1,5 +1,1 @@
-"""Trained models as ONNX graphs and bundles."""
-
-from export.bundle import export_run
-
-__all__ = ["export_run"]
+"""Trained models as ONNX graphs and bundles, and what a graph costs."""

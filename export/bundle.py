@@ -26,8 +26,9 @@ from features.encode import RawItems, Request
 from features.errors import BundleError
 from model.config import RunConfig
 from model.fit import ways
+from model.machine import commit
 from model.ranker import NeuralRanker
-from model.train import METRICS, commit, load_run
+from model.train import METRICS, load_run
 
 GOLDEN_REQUESTS = 8
 NAMES = {"psad": "psad-s"}  # what a bundle calls its scorer, where that is not the model's name

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from export.onnx import GENERATED, Generator, random_arrays
+from export.onnx import GENERATED, Generator
 from export.parity import TIE, TOLERANCE, ParityError, cases, matching_session, tensors
+from features.draw import random_arrays
 from features.encode import Arrays
 from features.schema import FeatureSchema
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from export.optimize import optimize, rename_sizes
-from features.encode import Arrays
+from features.draw import random_arrays
 from features.schema import FeatureSchema
 
 OUTPUT = "scores"
@@ -134,37 +134,3 @@ def _tidy(model: Any) -> Any:
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         del value.metadata_props[:]
     return model
-
-
-def random_arrays(
-    schema: FeatureSchema,
-    random: np.random.Generator,
-    *,
-    lists: int,
-    history: int,
-    candidates: int,
-    padded: bool = False,
-) -> Arrays:
-    """Arrays that a schema allows; `padded` gives each list its own lengths below the widths."""
-    sizes = {"batch": lists, "history": history, "candidates": candidates}
-    arrays: Arrays = {}
-    for spec in schema.tensors():
-        shape = tuple(sizes[size] if isinstance(size, str) else size for size in spec.axes)
-        side, kind = spec.name.rsplit("_", 1)
-        if kind == "mask":
-            least = 0 if side == "history" else 1
-            lengths = random.integers(least, shape[1] + 1, lists) if padded else [shape[1]] * lists
-            arrays[spec.name] = np.arange(shape[1]) < np.asarray(lengths)[:, None]
-        elif kind == "numeric":
-            arrays[spec.name] = random.normal(size=shape).astype(np.float32)
-        else:
-            arrays[spec.name] = random.integers(0, _limits(schema, side, kind), shape)
-    return arrays
-
-
-def _limits(schema: FeatureSchema, side: Any, kind: Any) -> Any:
-    """(width,) exclusive upper bounds of a packed index array."""
-    return np.repeat(
-        [feature.size for feature in schema.of(side, kind)],
-        [feature.width for feature in schema.of(side, kind)],
-    )

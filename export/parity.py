@@ -17,8 +17,9 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 
-from export.onnx import OUTPUT, Network, Scorer, random_arrays
+from export.onnx import OUTPUT, Network, Scorer
 from features.bundle import SLOWER
+from features.draw import random_arrays
 from features.encode import Arrays
 from features.errors import PsadError
 from features.schema import FeatureSchema

@@ -22,6 +22,25 @@ def rerank_body(request: Request, **fields: Any) -> dict[str, Any]:
     }
 
 
+def as_rows(body: dict[str, Any]) -> dict[str, Any]:
+    """The same request with its columnar candidates as objects, each with its own features."""
+    columns = body["candidates"]
+    score, features = columns.get("score"), columns.get("features", {})
+    rows = [
+        {
+            "id": item,
+            **({"score": score[place]} if score else {}),
+            **(
+                {"features": {n: values[place] for n, values in features.items()}}
+                if features
+                else {}
+            ),
+        }
+        for place, item in enumerate(columns["id"])
+    ]
+    return {**body, "candidates": rows}
+
+
 def _columns(items: RawItems) -> dict[str, Any]:
     features = {name: list(values) for name, values in items.columns.items()}
     score = {"score": features.pop("score")} if "score" in features else {}

@@ -52,6 +52,9 @@ class Catalogue:
         """Known items, the unknown one not counted."""
         return len(self.ids)
 
+    def __contains__(self, item: str) -> bool:
+        return item in self._row
+
     def rows(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """(n,) rows of item ids, 0 where unknown."""
         found = map(self._row.get, ids, repeat(UNKNOWN_ITEM))
@@ -146,11 +149,13 @@ def pack_features(
     A feature without a column is absent for every row. `param(name, row)` names a value in errors.
     """
     if not features:
-        return np.zeros((count, 0), np.float32 if kind == "numeric" else np.int32)
+        return np.empty((count, 0), np.float32 if kind == "numeric" else np.int32)
     absent: list[None] = [None] * count
     encoded = [
         encode_column(f, columns.get(f.name, absent), partial(param, f.name)) for f in features
     ]
+    if len(features) == 1:
+        return encoded[0].reshape(count, features[0].width)
     if kind == "numeric":
         return np.concatenate([np.stack([c[:, part] for c in encoded], 1) for part in (0, 1)], 1)
     parts = zip(encoded, features, strict=True)

@@ -145,9 +145,9 @@ def _numeric(feature: Feature, values: Sequence[Any], param: Callable[[int], str
         np.float64,
         count=len(values),
     )
-    encoded = np.zeros((len(values), 2), np.float32)
-    encoded[:, 1] = np.isnan(numbers)
-    encoded[:, 0] = np.nan_to_num(standardise(feature, numbers), nan=0.0)
+    encoded = np.empty((len(values), 2), np.float32)
+    encoded[:, 1] = missing = np.isnan(numbers)
+    encoded[:, 0] = np.where(missing, 0.0, standardise(feature, numbers))
     return encoded
 
 
@@ -170,4 +170,5 @@ def standardise(feature: Feature, numbers: npt.NDArray[np.float64]) -> npt.NDArr
         numbers = np.sign(numbers) * np.log1p(np.abs(numbers))
     with np.errstate(over="ignore"):  # beyond the largest float is beyond the limit
         standardised = (numbers - feature.mean) / feature.scale
-    return np.clip(standardised, -STANDARDISED_LIMIT, STANDARDISED_LIMIT)
+    # two plain functions: np.clip takes longer than both on a short list
+    return np.maximum(np.minimum(standardised, STANDARDISED_LIMIT), -STANDARDISED_LIMIT)

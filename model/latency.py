@@ -1,7 +1,7 @@
 """How long a ranker takes to order a batch of real lists; encoding and transport not counted.
 
 Columns p50 and p99 of `psad evaluate RUN… --latency`; the service's own times are those of
-`python -m benchmarks.service`.
+`psad bench BUNDLE`.
 """
 
 from __future__ import annotations

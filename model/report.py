@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,9 +28,10 @@ from model.config import RunConfig
 from model.evaluate import EvaluationError, Mode, evaluate, evaluate_references, row_name
 from model.fit import ways
 from model.latency import latency
+from model.machine import commit, processor
 from model.ranker import Ranker
 from model.table import METRIC, Row, Table, markdown, show, tables
-from model.train import commit, load_run
+from model.train import load_run
 from model.truth import VALUE, has_truth
 from model.truth import describe as describe_truth
 
@@ -147,17 +147,7 @@ def _later(dataset: Dataset, split: str) -> str:
 
 def machine() -> str:
     """What a table was made by."""
-    return f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
-
-
-def _processor() -> str:
-    """The processor's own name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
 def _load(folder: Path) -> _Run:

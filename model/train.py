@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +33,7 @@ from model.config import Asked, ConfigError, RunConfig, resolve
 from model.curves import draw_curves
 from model.evaluate import evaluate, evaluate_references, row_name
 from model.fit import CHECKPOINTS, PROGRESS, ways
+from model.machine import commit
 from model.ranker import Ranker
 
 CONFIG, SCHEMA, METRICS = "config.toml", "schema.json", "metrics.json"
@@ -213,23 +213,3 @@ def parameters(ranker: Ranker) -> int:
     if not isinstance(ranker, torch.nn.Module):
         return 0
     return sum(parameter.numel() for parameter in ranker.parameters())
-
-
-def commit() -> str | None:
-    """The commit of this code, with "+" where it was changed since; None outside git.
-
-    Results that are being written into paper/results are no change of the code.
-    """
-    here = Path(__file__).parents[1]
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, timeout=5, check=True
-        ).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".",
-                      ":!paper/results")  # fmt: skip
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

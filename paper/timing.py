@@ -1,8 +1,7 @@
 """What models cost: a call in ONNX Runtime on the CPU, part by part, and a step of training.
 
 Weights are untrained, which takes the same time. All models of a table run in one process on one
-thread, in turn, so that what else the machine does meets each of them. A turn is some calls, of
-which the first is left out: it finds the caches as another model left them. B lists, T places.
+thread, in turn (export/cost.py). B lists, T places.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter
@@ -17,22 +17,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from data.dataset import Dataset
-from export.onnx import (
-    Network,
-    export_generator,
-    export_network,
-    export_scorer,
-    input_names,
-    random_arrays,
-)
+from export.cost import in_turn, megaflops, random_lists
+from export.onnx import Network, export_generator, export_network, export_scorer, input_names
 from export.parity import session
-from features.encode import Arrays
 from features.schema import FeatureSchema
 from model.config import Training
 from model.fit import Loop
@@ -40,13 +32,9 @@ from model.psad.model import Ranker as Psad
 from model.psad.search import generate
 from model.ranker import NeuralRanker
 
-HISTORY, CANDIDATES = 50, 30  # of the random requests that are timed
-FEWEST, MOST = 5, 200  # turns
-CALLS = 5  # of a turn, and one before them
 STEPS = 10  # of training, as the paper averages
 UPTO = "up to "  # and a part: the row of the graph cut after it
 PARTS = ("encoder", "memory", "search", "refinement", "evaluator")  # of the generator
-PRODUCTS = ("MatMul", "Gemm", "Attention")  # nodes that multiply matrices
 Export = Callable[[Path], Any]
 
 
@@ -102,14 +90,21 @@ def time_calls(
         for name, export in tqdm(made.items(), "exporting", unit="graph", leave=False):
             export(paths[name])
         sessions = {name: session(path) for name, path in paths.items()}
+        one = random_lists(schema, 1)
         return {
-            "mflop": {name: megaflops(path, schema) for name, path in paths.items()},
+            "mflop": {name: megaflops(path, one) for name, path in paths.items()},
             "nodes": {name: len(onnx.load(path).graph.node) for name, path in paths.items()},
             "p50_ms": {
-                str(size): _in_turn(sessions, _requests(schema, size), seconds)
+                str(size): _medians(sessions, random_lists(schema, size), seconds)
                 for size in tqdm(sizes, "timing", unit="size", leave=False)
             },
         }
+
+
+def _medians(sessions: Mapping[str, Any], arrays: Any, seconds: float) -> dict[str, float]:
+    """p50 milliseconds of a call of each."""
+    calls = {name: partial(one.run, None, arrays) for name, one in sessions.items()}
+    return {name: float(np.median(seen)) for name, seen in in_turn(calls, seconds).items()}
 
 
 def time_steps(
@@ -132,54 +127,6 @@ def time_steps(
                     times[name].append(1000.0 * (perf_counter() - began))
             found[str(size)] = {name: float(np.median(seen[1:])) for name, seen in times.items()}
     return found
-
-
-def megaflops(path: Path, schema: FeatureSchema) -> float:
-    """Multiplications and additions of all products for one list, from the sizes they ran with."""
-    model = onnx.load(path)
-    products = [node for node in model.graph.node if node.op_type in PRODUCTS]
-    known = {one.name for one in (*model.graph.output, *model.graph.initializer)}
-    watched = {name for node in products for name in (*node.input[:2], node.output[0])} - known
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(watched))
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    runtime = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [one.name for one in runtime.get_outputs()]
-    values = dict(zip(names, runtime.run(names, _requests(schema, 1)), strict=True))
-    stored = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
-    return sum(_flops(node, values | stored) for node in products) / 1e6
-
-
-def _flops(node: onnx.NodeProto, values: Mapping[str, Any]) -> float:
-    if node.op_type == "Attention":  # queries and keys (B, S, d), weights and values
-        return 4.0 * values[node.input[1]].shape[1] * float(values[node.output[0]].size)
-    turned = any(one.name == "transA" and one.i for one in node.attribute)
-    inner = values[node.input[0]].shape[-2 if turned else -1]
-    return 2.0 * inner * float(values[node.output[0]].size)
-
-
-def _requests(schema: FeatureSchema, size: int) -> Arrays:
-    random = np.random.default_rng(size)
-    return random_arrays(schema, random, lists=size, history=HISTORY, candidates=CANDIDATES)
-
-
-def _in_turn(
-    sessions: Mapping[str, onnxruntime.InferenceSession], arrays: Arrays, seconds: float
-) -> dict[str, float]:
-    """p50 milliseconds of each."""
-    times: dict[str, list[float]] = {name: [] for name in sessions}
-    began, turns = perf_counter(), 0
-    while turns < FEWEST or (turns < MOST and perf_counter() - began < seconds * len(sessions)):
-        for name, one in sessions.items():
-            one.run(None, arrays)
-            for _ in range(CALLS):
-                start = perf_counter()
-                one.run(None, arrays)
-                times[name].append(1000.0 * (perf_counter() - start))
-        turns += 1
-    return {name: float(np.median(seen)) for name, seen in times.items()}
 
 
 @contextmanager

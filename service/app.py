@@ -23,6 +23,7 @@ from service.info import describe, package_version
 from service.lag import LoopLag
 from service.metrics import Metrics
 from service.models import Models
+from service.page import add_page
 from service.rerank import Reranker
 from service.schemas import Info, State
 from service.settings import Settings
@@ -37,7 +38,7 @@ class Service:
         self.metrics = Metrics(CollectorRegistry(), settings.deadline_ms / 1_000.0)
         self.lag = LoopLag()
         self.models = Models(settings, self.metrics)
-        self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
+        self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0, self.lag.stood)
         self.reranker = Reranker(settings, self.models, self.worker, self.metrics)
 
     @property
@@ -89,10 +90,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )  # fmt: skip
     app.state.service = service
-    app.add_middleware(Boundary, settings=settings, metrics=service.metrics, lag=service.lag)
+    app.add_middleware(
+        Boundary, settings=settings, metrics=service.metrics, lag=service.lag,
+        rerank=service.reranker,
+    )  # fmt: skip
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     _add_routes(app, service)
+    if settings.page:
+        add_page(app, settings, service.models)
     docs.document(app)
     return app
 

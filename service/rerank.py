@@ -11,13 +11,14 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from features.errors import ValueRefused
 from service import logs
 from service.body import read_body
 from service.decode import Asked
 from service.engine import NonFinite, Scored
-from service.errors import ApiError, Fallback, Reason, failure
+from service.errors import ApiError, Fallback, Reason, error_response, failure
 from service.metrics import Metrics
 from service.models import Model, Models
 from service.settings import Settings
@@ -39,6 +40,15 @@ class Reranker:
         self._worker, self._metrics = worker, metrics
         self._seldom = logs.Seldom()
         self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application; `answer` is the same for a route."""
+        visit: Visit = scope["visit"]
+        try:
+            response = await self.answer(Request(scope, receive))
+        except ApiError as error:
+            response = error_response(error, visit.request_id)
+        await response(scope, receive, send)
 
     async def answer(self, request: Request) -> Response:
         """The response; raises ApiError for what is answered by an error."""
@@ -91,7 +101,7 @@ class Reranker:
             raise Fallback("no_model")
         deadline = visit.deadline(asked.deadline_ms or self._settings.deadline_ms)
         work = partial(model.engine.rerank, asked.raw, asked.mode)
-        done = await self._worker.run(work, deadline, asked.mode)
+        done = await self._worker.run(work, deadline, asked.mode, lambda: self._inside == 1)
         scored: Scored = done.value
         visit.late = perf_counter() > deadline
         return _ordered(asked, model, scored, done.queued, visit)

@@ -29,6 +29,7 @@ def serving_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target.mkdir(parents=True, exist_ok=True)
         for path in ROOT.joinpath(*package.split(".")).glob("*.py"):
             shutil.copy(path, target)
+    shutil.copytree(ROOT / "service" / "static", source / "service" / "static")
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
     python = folder / "venv" / "bin" / "python"
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -65,6 +66,8 @@ def test_the_service_and_the_command_line_import(serving_python: Path) -> None:
         [str(psad), "serve", "--help"], capture_output=True, text=True, check=True
     )
     assert "--deadline-ms" in done.stdout
+    files = output(serving_python, "-c", "import service.page as p; print(*p._STATIC.iterdir())")
+    assert "page.js" in files
 
 
 @pytest.mark.slow

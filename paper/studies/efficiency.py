@@ -18,19 +18,18 @@ import onnxruntime
 import torch
 
 from data.dataset import Dataset
+from export.cost import CANDIDATES, HISTORY
 from features.files import write_whole
 from model import registry
 from model.config import Training
 from model.latency import SIZES
+from model.machine import commit
 from model.report import machine
 from model.table import Table, markdown
-from model.train import commit
 from paper.cells import configured, digest
 from paper.figures import draw_efficiency
 from paper.study import TWINS, Asked, Study, StudyError
 from paper.timing import (
-    CANDIDATES,
-    HISTORY,
     PARTS,
     STEPS,
     UPTO,

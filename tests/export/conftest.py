@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from data.dataset import Dataset
-from export import export_run
+from export.bundle import export_run
 from export.onnx import Scorer, export_scorer
 from model.train import train
 

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 import export.bundle
 from data.dataset import Dataset
-from export import export_run
+from export.bundle import export_run
 from export.onnx import Generator, Scorer
 from export.parity import ParityError
 from features.body import rerank_body

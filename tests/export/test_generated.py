@@ -19,9 +19,10 @@ from export.generated import (
     prove_lists,
     refuse_impossible,
 )
-from export.onnx import GENERATED, OPSET, Generator, export_generator, random_arrays
+from export.onnx import GENERATED, OPSET, Generator, export_generator
 from export.parity import ParityError, session
 from features.bundle import GENERATOR
+from features.draw import random_arrays
 from model.train import load_run
 
 SETTINGS: dict[str, Any] = {  # all that the default does not have

@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 import pytest
 
-from export.onnx import OPSET, OUTPUT, PADDED, random_arrays
+from export.onnx import OPSET, OUTPUT, PADDED
 from export.parity import session
 from features.bundle import SCORER
+from features.draw import random_arrays
 from features.schema import FeatureSchema
 
 TYPES = {"int64": "tensor(int64)", "float32": "tensor(float)", "bool": "tensor(bool)"}

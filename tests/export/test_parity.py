@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.onnx import Scorer, random_arrays
+from export.onnx import Scorer
 from export.parity import (
     TIE,
     TOLERANCE,
@@ -22,6 +22,7 @@ from export.parity import (
     swaps_between_ties,
 )
 from features.bundle import SCORER
+from features.draw import random_arrays
 from model import registry
 from model.train import load_run
 

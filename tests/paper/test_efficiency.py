@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from data.dataset import Dataset
-from export.onnx import Network, export_network, input_names
+from export.cost import random_lists
+from export.onnx import input_names
 from model import registry
 from model.config import Training
-from model.layers import attention
 from paper import timing
 from paper.studies import efficiency
 from paper.study import Asked, StudyError
-from paper.timing import CANDIDATES, PARTS, Upto, megaflops, time_calls, time_steps
+from paper.timing import PARTS, Upto, time_calls, time_steps
 
 CALLS = {
     "mflop": {"psad-s": 4.0, "psad-g": 10.0} | {
@@ -34,52 +32,12 @@ CALLS = {
 }  # fmt: skip
 
 
-class Linear(Network):
-    """One product of known size."""
-
-    def __init__(self, ranker: Any, names: tuple[str, ...], wide: int) -> None:
-        super().__init__(ranker, names)
-        self.layer = nn.Linear(wide, 5, bias=False)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        tensors = dict(zip(self.names, inputs, strict=True))
-        kept = sum(one.sum() * 0.0 for one in tensors.values())
-        return self.layer(tensors["candidate_numeric"]).sum((1, 2)) + kept
-
-
-def test_products_are_counted_as_two_for_every_number_summed(
-    dataset: Dataset, tmp_path: Path
-) -> None:
-    schema = dataset.schema
-    wide = timing._requests(schema, 1)["candidate_numeric"].shape[-1]
-    network = Linear(None, input_names(schema), wide)
-    export_network(network, schema, tmp_path / "x.onnx", ("sum",))
-    assert megaflops(tmp_path / "x.onnx", schema) * 1e6 == pytest.approx(2 * CANDIDATES * wide * 5)
-
-
-class Attending(Network):
-    """Attention of the candidates to one another, and nothing else that multiplies matrices."""
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        tensors = dict(zip(self.names, inputs, strict=True))
-        x, kept = tensors["candidate_numeric"], sum(one.sum() * 0.0 for one in tensors.values())
-        return attention(x, x + 1.0, x + 2.0, 1).sum((1, 2)) + kept
-
-
-def test_attention_is_two_products(dataset: Dataset, tmp_path: Path) -> None:
-    schema = dataset.schema
-    wide = timing._requests(schema, 1)["candidate_numeric"].shape[-1]
-    export_network(Attending(None, input_names(schema)), schema, tmp_path / "x.onnx", ("sum",))
-    found = megaflops(tmp_path / "x.onnx", schema) * 1e6
-    assert found == pytest.approx(2 * (2 * CANDIDATES**2 * wide))
-
-
 def test_a_graph_cut_after_a_later_part_does_more(dataset: Dataset, tiny: dict[str, str]) -> None:
     module = registry.find("psad")
     sizes = {key: int(tiny[key]) for key in ("width", "heads", "embedding_width", "profile_width")}
     ranker = module.Ranker(dataset.schema, module.Config(**sizes)).eval()
     names = input_names(dataset.schema)
-    arrays = timing._requests(dataset.schema, 2)
+    arrays = random_lists(dataset.schema, 2)
     inputs = [torch.from_numpy(arrays[name]) for name in names]
     counts = []
     for part in PARTS[:-1]:
@@ -105,26 +63,6 @@ def test_tables_show_ratios_to_the_scoring_network() -> None:
     )  # fmt: skip
     assert by_part.rows[2] == ("search", "3.00", "3 (38%)")
     assert steps.rows == (("full", "100 (1.00×)"), ("prm", "25 (0.25×)"))
-
-
-def test_models_take_turns_and_the_first_call_of_a_turn_is_left_out(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order: list[str] = []
-    clock = iter(range(10_000))
-
-    class Session:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def run(self, *_: Any) -> None:
-            order.append(self.name)
-
-    monkeypatch.setattr(timing, "perf_counter", lambda: float(next(clock)))
-    found = timing._in_turn({"a": Session("a"), "b": Session("b")}, {}, 0.0)  # type: ignore[dict-item]
-    turn = ["a"] * (timing.CALLS + 1) + ["b"] * (timing.CALLS + 1)
-    assert order == turn * timing.FEWEST
-    assert found == {"a": 1000.0, "b": 1000.0}
 
 
 def test_steps_are_timed_at_each_batch_size(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -120,14 +120,14 @@ def generator(repeats: bool = False, extra: float = 0.0) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
-def catalogue() -> Catalogue:
+def catalogue(titles: Sequence[str] | None = None) -> Catalogue:
     """Items 100 to 139, whose price is the last digit: 109 ranks before 108."""
     columns: dict[str, list[Any]] = {
         "price": [float(i % 10) for i in range(len(ITEMS))],
         "brand": ["xyz"[i % 3] for i in range(len(ITEMS))],
         "genres": [["a", "b", "c"][: i % 3] for i in range(len(ITEMS))],
     }
-    return Catalogue.build(ITEMS, columns, SCHEMA, Statistics.empty(len(ITEMS) + 1))
+    return Catalogue.build(ITEMS, columns, SCHEMA, Statistics.empty(len(ITEMS) + 1), titles)
 
 
 def golden(items: Catalogue) -> list[dict[str, Any]]:
@@ -158,9 +158,10 @@ def write_bundle(
     model: onnx.ModelProto | None = None,
     entries: list[Any] | None = None,
     generates: onnx.ModelProto | None = None,
+    titles: Sequence[str] | None = None,
 ) -> Path:
     """bundles/toy/1 below `folder`, published; returns bundles/toy."""
-    items, home = catalogue(), folder / "bundles" / "toy"
+    items, home = catalogue(titles), folder / "bundles" / "toy"
     with writing(home / "1") as version:
         SCHEMA.save(version / "schema.json")
         items.save(version / "catalogue")
@@ -261,7 +262,7 @@ def toy() -> Any:
     """The makers of toy bundles, for tests that need a bad one."""
 
     class Toy:
-        schema, golden, facts = SCHEMA, GOLDEN, FACTS
+        schema, golden, facts, items = SCHEMA, GOLDEN, FACTS, ITEMS
 
     Toy.write, Toy.scorer = staticmethod(write_bundle), staticmethod(scorer)
     Toy.generator = staticmethod(generator)

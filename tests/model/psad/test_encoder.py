@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data.dataset import Dataset
-from export.onnx import random_arrays
+from features.draw import random_arrays
 from features.encode import RawItems
 from features.schema import Feature, FeatureSchema
 from model.psad.config import Config

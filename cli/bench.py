@@ -1,0 +1,235 @@
+"""`psad bench BUNDLE`: what the scorer and a request to the service cost on this machine.
+
+    psad bench bundles/psad --run runs/psad
+
+Needs the bundle and the extra `cpu` alone. The scorer is called at batch 1 with a history of 50 and
+30 candidates, and a real service on loopback is sent as much, one caller at a time; requests are
+drawn from the bundle's own schema and catalogue. Everything takes turns, so that ratios hold on a
+machine that has other work.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from cli import demo_service
+from export.cost import (
+    CANDIDATES,
+    HISTORY,
+    SGEMM_MFLOP,
+    Call,
+    in_turn,
+    megaflops,
+    random_lists,
+    sgemm,
+)
+from features.body import as_rows, rerank_body
+from features.bundle import Bundle, resolve
+from features.draw import random_request
+from features.encode import Arrays, RawItems, Request
+from features.errors import PsadError
+from model.machine import commit, processor
+from service.engine import Engine
+from service.info import package_version
+
+DRAWN: Final = 20  # different requests, sent again and again
+FORMS: Final = ("ids", "rows", "columns")
+STAGES: Final = ("decode", "queue", "encode", "score", "order")
+SGEMM, ONNX, TORCH = "sgemm", "onnxruntime", "torch"
+_HEADERS: Final = {"Content-Type": "application/json"}
+_DEADLINE: Final = ("--deadline-ms", "60000")  # a busy machine must not turn scores into fallbacks
+
+
+class BenchError(PsadError):
+    """A figure that could not be had."""
+
+
+def bench(
+    folder: Path, *, run: Path | None = None, file: Path | None = None, seconds: float = 4.0
+) -> dict[str, Any]:
+    """Measure, about `seconds` a row, and write the figures as JSON; returns them.
+
+    Raises BenchError where `file` would lie in the bundle, which is immutable, or where the
+    service answers anything but scores.
+    """
+    bundle = resolve(folder)
+    place = file or bundle.folder.with_name(f"{bundle.folder.name}-bench.json")
+    if place.resolve().is_relative_to(bundle.folder.resolve()):
+        raise BenchError(f"{place} lies in the bundle, whose files never change: choose another.")
+    found = measured(bundle, run, seconds)
+    write(place, found)
+    return found | {"file": str(place)}
+
+
+def write(place: Path, found: Mapping[str, Any]) -> None:
+    """As JSON, whole or not at all."""
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    beside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    beside.replace(place)
+
+
+def measured(bundle: Bundle, run: Path | None, seconds: float) -> dict[str, Any]:
+    """All figures of one run, every time in milliseconds."""
+    engine, random = Engine(bundle), np.random.default_rng(0)
+    requests = [
+        random_request(
+            bundle.schema, bundle.catalogue, random, history=HISTORY, candidates=CANDIDATES
+        )
+        for _ in range(DRAWN)
+    ]
+    arrays = [engine.encode(request)[0] for request in requests]
+    torch, why_not = eager(run, engine, arrays[0])
+    calls = {SGEMM: sgemm(), ONNX: _onnx(engine, arrays), **({TORCH: torch} if torch else {})}
+    with serving(bundle.folder) as port:
+        callers = {form: Caller(port, bodies(form, requests)) for form in FORMS}
+        times = in_turn(calls | {form: one.call for form, one in callers.items()}, seconds)
+        seen = {form: times.pop(form) for form in FORMS}
+        sent = _mean_until_sent(port)
+    return {
+        "bundle": {"name": bundle.manifest.name, "version": bundle.manifest.version,
+                   "fingerprint": bundle.manifest.fingerprint},
+        "history": HISTORY, "candidates": CANDIDATES,
+        **_floor(times.pop(SGEMM), megaflops(bundle.scorer, random_lists(bundle.schema, 1))),
+        "scorer": {name: quantiles(one) for name, one in times.items()},
+        "torch_left_out": why_not,
+        "service": {form: callers[form].figures(seen[form]) for form in FORMS},
+        "mean_until_sent_ms": sent,
+        "machine": f"{processor()}, {os.cpu_count()} cores", "load": os.getloadavg()[0],
+        "versions": {name: package_version(name) for name in ("psad", "onnxruntime", "numpy")},
+        "commit": commit(), "date": datetime.now(UTC).date().isoformat(),
+    }  # fmt: skip
+
+
+def _floor(times: Sequence[float], mflop: float) -> dict[str, Any]:
+    """What the scorer's products would take at the machine's own rate."""
+    found = quantiles(times)
+    share = mflop / SGEMM_MFLOP
+    return {
+        "mflop": mflop,
+        "sgemm_gflops": SGEMM_MFLOP / found["p50_ms"],  # million a millisecond
+        "floor": {name: found[name] * share for name in ("p10_ms", "p50_ms")},
+    }
+
+
+def quantiles(times: Sequence[float]) -> dict[str, float]:
+    """p10, which other work on the machine touches least, p50 and p99, and of how many."""
+    p10, p50, p99 = np.percentile(times, [10, 50, 99]).tolist()
+    return {"p10_ms": p10, "p50_ms": p50, "p99_ms": p99, "calls": len(times)}
+
+
+def _onnx(engine: Engine, arrays: Sequence[Arrays]) -> Call:
+    turn = cycle(arrays)
+    return lambda: engine.logits(next(turn), CANDIDATES)
+
+
+def eager(run: Path | None, engine: Engine, arrays: Arrays) -> tuple[Call | None, str | None]:
+    """The run's own network in PyTorch, on one thread; or why there is none to time."""
+    if run is None:
+        return None, "needs the run it was exported from: --run RUN"
+    try:
+        import torch
+
+        from export.onnx import Scorer, input_names
+        from export.parity import TOLERANCE, tensors
+        from model.train import load_run
+    except ModuleNotFoundError as error:
+        return None, f"needs {error.name}, which is not installed here (extra train)"
+    try:
+        ranker: Any = load_run(run)[0]
+    except (PsadError, OSError) as error:
+        return None, str(error)
+    if ranker.schema.fingerprint() != engine.schema.fingerprint():
+        return None, f"{run} is of another dataset than the bundle"
+    torch.set_num_threads(1)
+    scorer = Scorer(ranker, input_names(engine.schema)).eval()
+    inputs = tensors(scorer, arrays)
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return scorer(*inputs)[0]
+
+    expected = engine.logits(arrays, CANDIDATES)
+    if np.abs(call().numpy() - expected).max() > TOLERANCE * max(1.0, np.abs(expected).max()):
+        return None, f"{run} gives other scores than the bundle: it was exported from another run"
+    return call, None
+
+
+def bodies(form: str, requests: Sequence[Request]) -> list[bytes]:
+    """The requests as they are sent: `ids` alone, or everything known of them inline."""
+    shapes: dict[str, Callable[[Request], dict[str, Any]]] = {
+        "ids": lambda one: rerank_body(
+            Request(one.user, one.history, RawItems(one.candidates.ids))
+        ),
+        "rows": lambda one: as_rows(rerank_body(one)),
+        "columns": rerank_body,
+    }
+    return [json.dumps(shapes[form](one)).encode() for one in requests]
+
+
+class Caller:
+    """Sends bodies over one connection and keeps what the answers say of their own time."""
+
+    def __init__(self, port: int, bodies: Sequence[bytes]) -> None:
+        self._connection = http.client.HTTPConnection(demo_service.HOST, port)
+        self._turn, self._counted = cycle(bodies), list[dict[str, float]]()
+        self.length = round(float(np.mean([len(one) for one in bodies])))
+        self._answers = list[bytes]()
+
+    def call(self) -> None:
+        """Send one and read its answer, which is looked at when the clock has stopped."""
+        self._connection.request("POST", "/rerank", next(self._turn), _HEADERS)
+        self._answers.append(self._connection.getresponse().read())
+
+    def figures(self, seen: Sequence[float]) -> dict[str, Any]:
+        """The caller's time and the service's own, by stage; raises BenchError."""
+        self._connection.close()
+        counted = [_timings(one) for one in self._answers]
+        total = [one["total"] for one in counted]
+        stages = {name: float(np.median([one[name] for one in counted])) for name in STAGES}
+        return {
+            "bytes": self.length,
+            "service": quantiles(total),
+            "caller": quantiles(seen),
+            "stages_p50_ms": stages | {"rest": float(np.median(total)) - sum(stages.values())},
+        }
+
+
+def _timings(answer: bytes) -> dict[str, float]:
+    said = json.loads(answer)
+    if said.get("fallback", "error") is not None:
+        raise BenchError(f"the service answered without scores: {answer[:200]!r}")
+    timings: dict[str, float] = said["timings_ms"]
+    return timings
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[int]:
+    """A service of this version of the bundle, on a free port of this machine."""
+    with socket.socket() as probe:
+        probe.bind((demo_service.HOST, 0))
+        port = int(probe.getsockname()[1])
+    service = demo_service.start(folder, port, *_DEADLINE)
+    try:
+        yield port
+    finally:
+        service.stop()
+
+
+def _mean_until_sent(port: int) -> float:
+    """Of all requests, from its arrival in the process until the answer had left it."""
+    text = demo_service.get(f"http://{demo_service.HOST}:{port}/metrics")
+    name = "rerank_request_duration_seconds"
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(name))
+    total, count = (float(values[f'{name}_{part}{{mode="scorer"}}']) for part in ("sum", "count"))
+    return 1000.0 * total / count
