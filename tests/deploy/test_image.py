@@ -1,0 +1,79 @@
+"""The Dockerfile as it is written; and, where it is asked for, built and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+from rich.console import Console
+
+from deploy.check import image
+from deploy.check.__main__ import Report
+from deploy.check.tools import ROOT, missing
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+LOCK = (ROOT / "deploy/image/requirements.txt").read_text(encoding="utf-8")
+PINNED = dict(re.findall(r"^([\w.-]+)==([\w.+]+)", LOCK, re.MULTILINE))
+NOT_ASKED = "" if os.environ.get("PSAD_IMAGE_CHECK") else "PSAD_IMAGE_CHECK=1 asks for this build"
+
+
+def instruction(name: str) -> str:
+    """What the last one of this name says."""
+    found = re.findall(rf"^\s*{name}\s+((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
+    return str(found[-1])
+
+
+@pytest.mark.parametrize("name", ["ENTRYPOINT", "CMD"])  # CMD: of the health check
+def test_what_is_started_needs_no_shell(name: str) -> None:
+    words = json.loads(instruction(name))
+    assert words[0] in ("psad", "python")
+
+
+def test_both_stages_are_on_debian_slim_and_the_process_is_not_roots() -> None:
+    assert "\nARG BASE=docker.io/library/debian:bookworm-slim\n" in DOCKERFILE
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}", "${BASE}"]
+    assert instruction("USER") == "10001:10001"
+
+
+def test_the_lock_holds_what_the_project_asks_for_and_nothing_of_training() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    for text in (*project["dependencies"], *extras["cpu"]):
+        asked = Requirement(text)
+        assert asked.name in PINNED, f"{text} is not locked: run `make lock`"
+        assert Version(PINNED[asked.name]) in asked.specifier, f"{text}: run `make lock`"
+    unwanted = {Requirement(text).name for text in extras["train"]}
+    assert unwanted.isdisjoint(PINNED)
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "build.txt"])
+def test_everything_locked_has_hashes(name: str) -> None:
+    text = (ROOT / "deploy/image" / name).read_text(encoding="utf-8")
+    entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
+    assert entries
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_the_context_holds_what_the_wheel_is_made_from_and_the_locks() -> None:
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    files = {"LICENSE", "README.md", "pyproject.toml", "deploy/image/*.txt"}
+    assert set(kept) == packages | files
+    assert all(list(ROOT.glob(one)) for one in kept)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+@pytest.mark.skipif(bool(NOT_ASKED or missing()), reason=NOT_ASKED or missing())
+def test_the_image_builds_starts_answers_and_is_scraped(tmp_path: Path) -> None:
+    report = Report(Console(width=140))
+    image.check(report, None, ROOT / "build" / "image", tmp_path)
+    report.show()
+    assert not report.wrong
