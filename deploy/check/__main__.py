@@ -3,8 +3,9 @@
     python -m deploy.check                      everything that this machine has the tools for
     python -m deploy.check --bundle bundles/psad --cache ~/.cache/psad-image
 
-Without a bundle it makes a small one by `psad prepare`, `train` and `export`. The image needs root and
-Debian's buildah, podman, runc, debootstrap and prometheus; the files alone need promtool.
+Without a bundle it makes a small one by `psad prepare`, `train` and `export`. The image needs root
+and Debian's buildah, podman, runc, debootstrap and prometheus; the files alone need promtool. pip
+inside the build is told of PIP_CONFIG_FILE, and of the certificates of PIP_CERT or SSL_CERT_FILE.
 Ends with 1 where something is not as it should be, and says what was not looked at.
 """
 
@@ -24,8 +25,8 @@ from deploy.check import files, image
 from deploy.check.tools import ROOT, Wrong
 
 NOT_RUN = (
-    "Not run: Docker, docker compose, Grafana, a Kubernetes cluster, any of the published base images "
-    "(the base is made by debootstrap), Prometheus of the version that docker-compose.yml names."
+    "Not run: Docker, docker compose, Grafana, a Kubernetes cluster, the published base image (its "
+    "stand-in is made by debootstrap), Prometheus of the version that docker-compose.yml names."
 )
 
 
@@ -65,7 +66,9 @@ def main() -> None:
     """Check; exit status 1 where something is wrong."""
     parser = argparse.ArgumentParser(prog="deploy.check", description="Checks the deployment.")
     parser.add_argument("--bundle", type=Path, help="bundles/NAME; made where it is not given")
-    parser.add_argument("--cache", type=Path, default=ROOT / "build/image", help="of the base image")
+    parser.add_argument(
+        "--cache", type=Path, default=ROOT / "build/image", help="of the base image"
+    )
     given = parser.parse_args()
     report = Report(Console(width=None if sys.stdout.isatty() else 140, highlight=False))
     files.check(report)

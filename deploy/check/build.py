@@ -1,7 +1,7 @@
 """Builds the Dockerfile without Docker: buildah, on a base image made here by debootstrap.
 
-The base stands in for docker.io/library/debian:bookworm-slim: Debian's minimal system less what that
-image leaves out (manuals, translations, package lists). It is made once and kept as an archive.
+The base stands in for docker.io/library/debian:bookworm-slim: Debian's minimal system less what
+that image leaves out (manuals, translations, package lists). It is made once and kept.
 """
 
 from __future__ import annotations

@@ -19,7 +19,21 @@ FORBIDDEN_PACKAGES: Final = frozenset(
     ("torch", "onnx", "onnxscript", "polars", "pyarrow", "scipy", "lightgbm", "pip", "setuptools")
 )
 FORBIDDEN_PROGRAMS: Final = frozenset(
-    ("gcc", "cc", "c++", "g++", "clang", "cc1", "cc1plus", "ld", "as", "make", "pip", "pip3", "curl")
+    (
+        "gcc",
+        "cc",
+        "c++",
+        "g++",
+        "clang",
+        "cc1",
+        "cc1plus",
+        "ld",
+        "as",
+        "make",
+        "pip",
+        "pip3",
+        "curl",
+    )
 )
 _NAME: Final = "psad-check"
 _LIST: Final = (
@@ -48,21 +62,32 @@ def check_config(told: dict[str, Any]) -> str:
     variables = dict(word.split("=", 1) for word in inner["Env"])
     if any(variables.get(f"{name}_NUM_THREADS") != "1" for name in ("OMP", "OPENBLAS")):
         raise Wrong(f"threads are not pinned: {variables}")
+    if (variables.get("RERANK_HOST"), variables.get("RERANK_PORT")) != ("0.0.0.0", "8000"):
+        raise Wrong(f"it does not listen where EXPOSE says: {variables}")
     if inner.get("StopSignal") not in ("SIGTERM", "15"):
         raise Wrong(f"the stop signal is {inner.get('StopSignal')}")
     return f"{' '.join(words)} as {inner['User']}"
 
 
 def check_contents(place: Store) -> tuple[int, list[tuple[int, str]]]:
-    """Size in bytes and the largest parts. Raises Wrong where something is in it that must not be."""
+    """Size in bytes, and the largest parts. Raises Wrong where it holds what it must not."""
     root = Path(place.podman("image", "mount", IMAGE).strip())
     try:
-        files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
-        if found := sorted(str(p.relative_to(root)) for p in files if _unwanted(p, root)):
+        if found := unwanted(root):
             raise Wrong(f"the image holds {', '.join(found[:10])}")
+        files = _files(root)
         return sum(path.stat().st_size for path in files), _largest(files, root)
     finally:
         place.podman("image", "unmount", IMAGE)
+
+
+def unwanted(root: Path) -> list[str]:
+    """Files below `root` that a serving image must not hold."""
+    return sorted(str(path.relative_to(root)) for path in _files(root) if _unwanted(path, root))
+
+
+def _files(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
 
 
 def _unwanted(path: Path, root: Path) -> bool:
@@ -137,6 +162,7 @@ def container(place: Store, mounted: Path, bundle: str) -> Iterator[Container]:
 
 def check_inside(one: Container) -> dict[str, str]:
     """What is installed. Raises Wrong where a process is root's, or the root can be written."""
+    one.inside("sleep", "0")  # what the manifests' preStop runs
     packages: dict[str, str] = json.loads(one.inside("python", "-c", _LIST))
     if found := FORBIDDEN_PACKAGES & packages.keys():
         raise Wrong(f"installed in the image: {', '.join(sorted(found))}")
@@ -145,7 +171,10 @@ def check_inside(one: Container) -> dict[str, str]:
     if "0" in fields["Uid"].split() or int(fields["CapEff"], 16) or fields["NoNewPrivs"] != "1":
         raise Wrong(f"process 1 is more than it may be: {fields['Uid']}, {fields['CapEff']}")
     for folder in ("/", "/tmp", "/bundles", "/opt/psad"):
-        if one.inside("sh", "-c", f"touch {folder}/x 2>/dev/null || echo refused").strip() != "refused":
+        if (
+            one.inside("sh", "-c", f"touch {folder}/x 2>/dev/null || echo refused").strip()
+            != "refused"
+        ):
             raise Wrong(f"{folder} can be written")
     return packages
 

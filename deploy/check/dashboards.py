@@ -1,4 +1,4 @@
-"""What dashboard and rules ask Prometheus for, and what is wrong with the dashboard as it is written.
+"""What dashboard and rules ask Prometheus for, and what is wrong with the dashboard's file.
 
 Grafana itself is not run: its file is read for what would break silently there.
 """
@@ -92,7 +92,9 @@ def check_dashboard(dashboard: dict[str, Any]) -> None:
 
 def check_expressions(texts: dict[str, str]) -> None:
     """Let promtool parse every expression, as a rule's. Raises Wrong with its message."""
-    listed = [{"record": "parsed", "expr": text, "labels": {"place": p}} for p, text in texts.items()]
+    listed = [
+        {"record": "parsed", "expr": text, "labels": {"place": p}} for p, text in texts.items()
+    ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rules.yml"
         path.write_text(yaml.safe_dump({"groups": [{"name": "parsed", "rules": listed}]}))

@@ -1,4 +1,4 @@
-"""Debian's Prometheus with the repository's own configuration, scraping a service that runs here."""
+"""Prometheus with the repository's own configuration, scraping a service that runs here."""
 
 from __future__ import annotations
 
@@ -79,10 +79,16 @@ def _configured(target: str, port: int, interval: str) -> str:
 
 
 def wait_until_up(one: Prometheus) -> None:
-    """Until the service has been scraped twice: a rate needs that. Raises Wrong."""
+    """Until the service has been scraped three times: a rate needs two. Raises Wrong."""
     wait_for("scraped service", lambda: one.query('up{job="psad"} == 1'), 60)
-    scrapes = 'count_over_time(up{job="psad"}[5m]) > 2'
-    wait_for("service that was scraped three times", lambda: one.query(scrapes), 60)
+    wait_for_more(one)
+
+
+def wait_for_more(one: Prometheus, scrapes: int = 3) -> None:
+    """Until so many more scrapes were made. Raises Wrong."""
+    count = 'count_over_time(up{job="psad"}[5m])'
+    before = sum(float(series["value"][1]) for series in one.query(count))
+    wait_for("further scrape", lambda: one.query(f"{count} >= {before + scrapes}"), 60)
 
 
 def check_metrics(one: Prometheus) -> int:
@@ -95,6 +101,7 @@ def check_metrics(one: Prometheus) -> int:
 
 def check_rules(one: Prometheus) -> int:
     """How many rules Prometheus runs. Raises Wrong where it could not evaluate one."""
+
     def healthy() -> list[Any]:
         groups = one.ask("rules")["groups"]
         rules = [rule for group in groups for rule in group["rules"]]

@@ -68,7 +68,7 @@ def test_panels_that_overlap_are_found(dashboard: dict[str, Any]) -> None:
 
 
 def test_a_variable_that_is_not_declared_is_found(dashboard: dict[str, Any]) -> None:
-    first(dashboard)["targets"][0]["expr"] += ' > bool $limit'
+    first(dashboard)["targets"][0]["expr"] += " > bool $limit"
     with pytest.raises(Wrong, match="limit"):
         dashboards.check_dashboard(dashboard)
 

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from rich.console import Console
 
-from deploy.check import image
+from deploy.check import container, image
 from deploy.check.__main__ import Report
 from deploy.check.tools import ROOT, missing
 
@@ -67,6 +67,27 @@ def test_the_context_holds_what_the_wheel_is_made_from_and_the_locks() -> None:
     files = {"LICENSE", "README.md", "pyproject.toml", "deploy/image/*.txt"}
     assert set(kept) == packages | files
     assert all(list(ROOT.glob(one)) for one in kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("opt/psad/lib/python3.11/site-packages/torch/version.py", 0o644),
+        ("opt/psad/lib/python3.11/site-packages/pip/__init__.py", 0o644),
+        ("usr/bin/gcc", 0o755),
+        ("usr/lib/gcc/x86_64-linux-gnu/12/cc1", 0o755),
+        ("usr/bin/su", 0o4755),
+        ("root/.cache/pip/http/a", 0o644),
+        ("var/cache/apt/archives/python3.deb", 0o644),
+        ("etc/pip.conf", 0o600),
+    ],
+)
+def test_what_an_image_must_not_hold_is_found(tmp_path: Path, name: str, mode: int) -> None:
+    for each, bits in {"usr/bin/python3.11": 0o755, "etc/passwd": 0o644, name: mode}.items():
+        (tmp_path / each).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / each).touch()
+        (tmp_path / each).chmod(bits)
+    assert container.unwanted(tmp_path) == [name]
 
 
 @pytest.mark.slow
