@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from deploy.check import container, image
 from deploy.check.__main__ import Report
-from deploy.check.tools import ROOT, missing
+from deploy.check.tools import ROOT, Wrong, missing
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 LOCK = (ROOT / "deploy/image/requirements.txt").read_text(encoding="utf-8")
@@ -88,6 +89,37 @@ def test_what_an_image_must_not_hold_is_found(tmp_path: Path, name: str, mode: i
         (tmp_path / each).touch()
         (tmp_path / each).chmod(bits)
     assert container.unwanted(tmp_path) == [name]
+
+
+def told(**changes: Any) -> dict[str, Any]:
+    """What podman tells of an image, as this one's should be."""
+    names = ("OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "RERANK_HOST=0.0.0.0")
+    inner = {
+        "Entrypoint": ["psad", "serve"], "User": "10001:10001", "StopSignal": "SIGTERM",
+        "Env": [*names, "RERANK_PORT=8000"], "Healthcheck": ["CMD", "python"],
+    }  # fmt: skip
+    inner |= changes
+    return {"Config": inner, "Healthcheck": {"Test": inner.pop("Healthcheck")}}
+
+
+def test_a_configuration_as_it_should_be_passes() -> None:
+    assert container.check_config(told()) == "psad serve as 10001:10001"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"User": ""}, "starts as root"),
+        ({"User": "0:0"}, "starts as 0:0"),
+        ({"Entrypoint": ["/bin/sh", "-c", "psad serve"]}, "starts .*/bin/sh"),
+        ({"Healthcheck": ["CMD-SHELL", "curl localhost"]}, "needs a shell"),
+        ({"Env": ["RERANK_HOST=0.0.0.0", "RERANK_PORT=8000"]}, "not pinned"),
+        ({"StopSignal": "SIGKILL"}, "SIGKILL"),
+    ],
+)
+def test_a_configuration_that_is_not_is_found(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(Wrong, match=said):
+        container.check_config(told(**change))
 
 
 @pytest.mark.slow
