@@ -24,6 +24,16 @@ _LEFT_OUT: Final = (
     "usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale",
     "var/cache/apt", "var/lib/apt/lists", "var/log",
 )  # fmt: skip
+# podman without systemd; limits below any hard limit, as raising one needs a right that a build
+# machine may lack
+_CONTAINERS: Final = """
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+"""
 
 
 class Store:
@@ -31,15 +41,17 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.flags = ("--root", str(folder / "images"), "--runroot", str(folder / "run"))
+        self._settings = folder / "containers.conf"
+        self._settings.write_text(_CONTAINERS)
 
     def buildah(self, *words: str | Path, seconds: float = 120) -> str:
         """Run buildah on this store."""
         return run("buildah", *self.flags, *words, seconds=seconds)
 
-    def podman(self, *words: str | Path, seconds: float = 120) -> str:
-        """Run podman on this store, in a way that needs no systemd."""
-        how = ("--runtime", shutil.which("runc") or "runc", "--cgroup-manager", "cgroupfs")
-        return run("podman", *self.flags, *how, *words, seconds=seconds)
+    def podman(self, *words: str | Path, seconds: float = 120, errors: bool = False) -> str:
+        """Run podman on this store."""
+        settings = f"CONTAINERS_CONF={self._settings}"
+        return run("env", settings, "podman", *self.flags, *words, seconds=seconds, errors=errors)
 
 
 @contextmanager

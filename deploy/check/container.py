@@ -131,6 +131,10 @@ class Container:
             return False
         return True
 
+    def log(self) -> str:
+        """What it wrote."""
+        return self._place.podman("logs", _NAME, errors=True)
+
     def stop(self) -> int:
         """Stop it as an engine does, by its stop signal; its exit status."""
         self._place.podman("stop", "--time", "30", _NAME, seconds=60)
@@ -144,7 +148,7 @@ def container(place: Store, mounted: Path, bundle: str) -> Iterator[Container]:
     place.podman(
         "run", "--detach", "--name", _NAME, "--pull", "never", "--network", "host",
         "--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL",
-        "--security-opt", "no-new-privileges", *_limits(),
+        "--security-opt", "no-new-privileges",
         "--volume", f"{mounted}:/bundles:ro",
         "--env", f"RERANK_BUNDLE=/bundles/{bundle}", "--env", f"RERANK_PORT={port}",
         "--env", "RERANK_HOST=127.0.0.1", IMAGE,
@@ -154,7 +158,7 @@ def container(place: Store, mounted: Path, bundle: str) -> Iterator[Container]:
         wait_for("answer of /readyz", lambda: get(f"{one.url}/readyz"), 120)
         yield one
     except Wrong as error:
-        logs = place.podman("logs", _NAME).strip()[-1_500:]
+        logs = one.log().strip()[-1_500:]
         raise Wrong(f"{error}\nIts log: {logs or 'empty'}") from None
     finally:
         place.podman("rm", "--force", "--time", "2", _NAME)
@@ -184,11 +188,6 @@ def copy_bundle(place: Store, target: Path) -> None:
     target.chmod(0o777)  # an emptyDir is as open
     place.podman(
         "run", "--rm", "--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL",
-        "--security-opt", "no-new-privileges", *_limits(), "--volume", f"{target}:/bundles",
+        "--security-opt", "no-new-privileges", "--volume", f"{target}:/bundles",
         BUNDLE_IMAGE,
     )  # fmt: skip
-
-
-def _limits() -> tuple[str, ...]:
-    """Below any hard limit: raising one needs a capability that a build machine may lack."""
-    return "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 
-from deploy.check import build, container, dashboards, scrape
+from deploy.check import build, container, dashboards, pod, schemas, scrape
 from deploy.check.tools import ROOT, Wrong, get, missing, run, wait_for
 
 if TYPE_CHECKING:
@@ -46,6 +46,12 @@ def _check(report: Report, place: build.Store, bundle: Path, cache: Path, folder
     if report.step("deploy/bundle/Dockerfile; its own command fills a volume",
                    lambda: carry(place, bundle, mounted)):  # fmt: skip
         run_image(report, place, mounted)
+        if reason := missing(("catatonit",)):
+            report.skip("the pod of deploy/kubernetes", reason)
+            return
+        deployment = schemas.manifests()["Deployment"]
+        report.step("the pod of deploy/kubernetes, by podman play kube",
+                    lambda: pod.check(place, deployment, folder))  # fmt: skip
 
 
 QUIET = {"Model changed", "Alerts"}  # marks that the dashboard has where something happened
@@ -62,6 +68,7 @@ def run_image(report: Report, place: build.Store, mounted: Path) -> None:
             report.step("its HEALTHCHECK", lambda: healthy(one))
             report.step("Prometheus scrapes it", lambda: scraped(one))
             report.step("SIGTERM", lambda: f"ended with {_clean(one.stop())}")
+            report.step("its log", lambda: log(one))
         return "read-only, no capabilities, no new privileges: ready"
 
     report.step("podman runs it by its own command", start)
@@ -123,6 +130,18 @@ def healthy(one: container.Container) -> str:
     """The image's own health check, run by podman."""
     wait_for("healthy container", one.healthy, 60)
     return "healthy"
+
+
+def log(one: container.Container) -> str:
+    """Nothing but events, a line of JSON each; of libraries too nothing else."""
+    lines = one.log().splitlines()
+    try:
+        events = [json.loads(line)["event"] for line in lines]
+    except ValueError:
+        raise Wrong("not JSON:\n" + "\n".join(x for x in lines if x[:1] != "{")) from None
+    if events[:2] != ["starting", "model_loaded"] or events[-1] != "stopped":
+        raise Wrong(f"events: {', '.join(events)}")
+    return f"{len(lines)} lines of JSON: {', '.join(events)}"
 
 
 def scraped(one: container.Container) -> str:

@@ -23,20 +23,21 @@ class Wrong(Exception):
     """Something that the check looked at is not as it should be; the message says what."""
 
 
-def run(*command: str | Path, seconds: float = 120, fed: bytes | None = None) -> str:
-    """What a command prints. Raises Wrong with its last lines where it fails or takes too long."""
+def run(*command: str | Path, seconds: float = 120, errors: bool = False) -> str:
+    """What a command prints, on stderr too where `errors` asks for it.
+
+    Raises Wrong with its last lines where it fails or takes too long.
+    """
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(
-            words, input=fed, capture_output=True, check=False, timeout=seconds, cwd=ROOT
-        )
+        done = subprocess.run(words, capture_output=True, check=False, timeout=seconds, cwd=ROOT)
     except subprocess.TimeoutExpired:
         raise Wrong(f"`{_short(words)}` did not end within {seconds:g} s") from None
-    said = done.stdout.decode(errors="replace")
+    said, aside = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     if done.returncode:
-        lines = (said + done.stderr.decode(errors="replace")).strip().splitlines()
+        lines = (said + aside).strip().splitlines()
         raise Wrong(f"`{_short(words)}` ended with {done.returncode}:\n" + "\n".join(lines[-25:]))
-    return said
+    return said + aside if errors else said
 
 
 def missing(tools: Sequence[str] = IMAGE_TOOLS) -> str:
