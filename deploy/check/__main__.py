@@ -45,7 +45,7 @@ class Report:
         begun = time.monotonic()
         try:
             found = work()
-        except Wrong as error:
+        except (Wrong, OSError) as error:
             self.wrong = True
             self._table.add_row(what, f"[red]wrong:[/red] {error}", _since(begun))
             return False

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.check import schemas
+from deploy.check.pod import pod as pod_for_podman
 from deploy.check.tools import Wrong
 from service.settings import Settings
 
@@ -125,3 +126,18 @@ def test_only_readiness_asks_for_the_model_once_the_pod_has_started(
     assert paths == {
         "startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez",
     }  # fmt: skip
+
+
+def test_what_podman_is_given_is_the_pod_but_for_ports_and_probes(
+    manifests: dict[str, dict[str, Any]],
+) -> None:
+    given = pod_for_podman(manifests["Deployment"], 1234)["spec"]
+    spec = pod(manifests)  # not changed by that
+    (one,), (here,) = spec["containers"], given["containers"]
+    assert one.keys() - here.keys() == {
+        "ports", "startupProbe", "readinessProbe", "livenessProbe",
+    }  # fmt: skip
+    assert given["initContainers"] == spec["initContainers"]
+    assert given["securityContext"] == spec["securityContext"]
+    assert here["securityContext"] == one["securityContext"]
+    assert Settings.from_env({each["name"]: each["value"] for each in here["env"]}).port == 1234
