@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from deploy.check import dashboards, schemas
+from deploy.check import dashboards, grafana, schemas
 from deploy.check.tools import ROOT, RULES, missing, run
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def check(report: Report) -> None:
     """Every check of files."""
     report.step("docker-compose.yml by the Compose schema", compose)
     report.step("deploy/kubernetes by Kubernetes' schemas", kubernetes)
-    report.step("dashboard: ids, places, variables, data source", dashboard)
+    report.step("dashboard: Grafana's types, ids, places, variables, source", dashboard)
     if reason := missing(("promtool",)):
         report.skip("configuration, rules and their tests", reason)
         return
@@ -50,6 +50,7 @@ def dashboard() -> str:
     """What would break silently in Grafana."""
     read = dashboards.read()
     dashboards.check_dashboard(read)
+    grafana.check_types(read)
     return f"{sum(1 for _ in dashboards.panels(read))} panels and rows"
 
 

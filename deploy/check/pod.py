@@ -1,8 +1,8 @@
 """The pod of deploy/kubernetes/deployment.yaml, run by podman: init container, then service.
 
-That is no cluster. podman gets the manifest's pod as it stands, less what it cannot do on the host's
-network (ports and probes), and with restartPolicy Never: podman 4.3 restarts a finished init
-container under the policy of a Deployment.
+That is no cluster. podman gets the pod as it stands in the manifest, less what it cannot do on the
+network of its host (ports and probes), and with restartPolicy Never: podman 4.3 restarts a finished
+init container under the policy of a Deployment.
 """
 
 from __future__ import annotations

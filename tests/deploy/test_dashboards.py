@@ -12,7 +12,7 @@ import yaml
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.check import dashboards, files, scrape
+from deploy.check import dashboards, files, grafana, scrape
 from deploy.check.tools import ROOT, Wrong, missing
 from service.metrics import Metrics
 
@@ -48,6 +48,20 @@ def dashboard() -> dict[str, Any]:
 
 def test_the_dashboard_is_whole(dashboard: dict[str, Any]) -> None:
     dashboards.check_dashboard(dashboard)
+    grafana.check_types(dashboard)
+
+
+@pytest.mark.parametrize("key", ["gridpos", "fieldconfig"])
+def test_a_key_that_grafana_does_not_know_is_found(dashboard: dict[str, Any], key: str) -> None:
+    first(dashboard)[key] = {"w": 3}
+    with pytest.raises(Wrong, match=key):
+        grafana.check_types(dashboard)
+
+
+def test_a_value_that_is_no_dashboards_is_found(dashboard: dict[str, Any]) -> None:
+    first(dashboard)["targets"] = "up"
+    with pytest.raises(Wrong):
+        grafana.check_types(dashboard)
 
 
 def first(dashboard: dict[str, Any]) -> dict[str, Any]:
