@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError
 
 from deploy.check import build, container, dashboards, pod, schemas, scrape
@@ -16,7 +16,9 @@ from deploy.check.tools import ROOT, Wrong, get, missing, run, wait_for
 if TYPE_CHECKING:
     from deploy.check.__main__ import Report
 
-TRAIN = ("--preset", "robust", "epochs=1")
+TRAIN: Final = ("--preset", "robust", "epochs=1")
+QUIET: Final = {"Model changed", "Alerts"}  # marks where something happened; here nothing does
+SAME: Final = "made here: Debian's minimal system less manuals"
 
 
 def check(report: Report, bundle: Path | None, cache: Path, folder: Path) -> None:
@@ -52,10 +54,6 @@ def _check(report: Report, place: build.Store, bundle: Path, cache: Path, folder
         deployment = schemas.manifests()["Deployment"]
         report.step("the pod of deploy/kubernetes, by podman play kube",
                     lambda: pod.check(place, deployment, folder))  # fmt: skip
-
-
-QUIET = {"Model changed", "Alerts"}  # marks that the dashboard has where something happened
-SAME = "made here: Debian's minimal system less manuals"
 
 
 def run_image(report: Report, place: build.Store, mounted: Path) -> None:
