@@ -69,14 +69,15 @@ def store() -> Iterator[Store]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_base(place: Store, cache: Path) -> None:
-    """Tag the local stand-in as the image that the Dockerfile names."""
+def make_base(place: Store, cache: Path) -> str:
+    """Tag the local stand-in as the image that the Dockerfile names; says what it is."""
     archive = cache / f"debian-{SUITE}-slim.tar"
     if not archive.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="psad-base-") as folder:
             _bootstrap(Path(folder) / "root", archive)
     place.podman("import", "--quiet", archive, BASE, seconds=600)
+    return "made here: Debian's minimal system less manuals"
 
 
 def _bootstrap(root: Path, archive: Path) -> None:
@@ -90,12 +91,14 @@ def _bootstrap(root: Path, archive: Path) -> None:
     part.rename(archive)
 
 
-def build(place: Store) -> None:
+def build(place: Store) -> str:
     """The Dockerfile as it stands; pip may read this machine's settings, as a secret."""
+    secrets = _secrets()
     place.buildah(
         "build", "--isolation", "chroot", "--format", "docker", "--pull-never", "--layers=false",
-        *_secrets(), "--tag", IMAGE, ROOT, seconds=2_400,
+        *secrets, "--tag", IMAGE, ROOT, seconds=2_400,
     )  # fmt: skip
+    return f"built; secrets: {' '.join(secrets[1::2]) or 'none'}"
 
 
 def build_bundle(place: Store, bundles: Path, name: str) -> None:

@@ -13,7 +13,7 @@ from deploy.check.tools import ROOT, Wrong
 COMPOSE: Final = ROOT / "docker-compose.yml"
 KUBERNETES: Final = ROOT / "deploy/kubernetes"
 VERSIONS: Final = ("1.30", "1.37")  # of Kubernetes, the oldest and the newest that are looked at
-_SCHEMA: Final = Path(__file__).with_name("schemas") / "compose-spec.json"
+_SCHEMA: Final = Path(__file__).with_name("vendored") / "compose-spec.json"
 
 
 def compose() -> dict[str, Any]:

@@ -75,7 +75,7 @@ def _configured(target: str, port: int, interval: str) -> str:
     settings["global"] |= {"scrape_interval": interval, "evaluation_interval": interval}
     for job in settings["scrape_configs"]:
         job["scrape_timeout"] = interval
-    return yaml.safe_dump(settings)
+    return str(yaml.safe_dump(settings))
 
 
 def wait_until_up(one: Prometheus) -> None:
