@@ -42,6 +42,11 @@ def test_both_stages_are_on_debian_slim_and_the_process_is_not_roots() -> None:
     assert instruction("USER") == "10001:10001"
 
 
+def test_the_label_tells_the_projects_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"\nARG VERSION={project['version']}\n" in DOCKERFILE
+
+
 def test_the_lock_holds_what_the_project_asks_for_and_nothing_of_training() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
