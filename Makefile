@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
 on = $(filter-out 0 no false,$($(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format reproduce-quick
+.PHONY: help demo test check format reproduce-quick image-check lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,16 @@ format: .venv/.tests-installed ## rewrite the files as `make check` wants them
 
 reproduce-quick: .venv/.tests-installed ## a small version of every study of the paper, into build/quick
 	@$(BIN)/python -m paper.quick
+
+image-check: .venv/.tests-installed ## build the image, run it, scrape it; rules, dashboard, manifests (ARGS="--bundle bundles/psad")
+	@$(BIN)/python -m deploy.check $(ARGS)
+
+lock: .venv/.created ## pin again what the image installs, in deploy/image/
+	$(PIP) uv
+	@for pair in "pyproject.toml --extra cpu:requirements" "deploy/image/build.in:build"; do \
+	  $(BIN)/uv pip compile $${pair%:*} --upgrade --generate-hashes --quiet \
+	    --python-version 3.11 --python-platform linux --custom-compile-command "make lock" \
+	    --output-file deploy/image/$${pair#*:}.txt || exit 1; done
 
 .venv/.demo-installed: pyproject.toml | .venv/.created
 	@echo "Installing what the demo needs into .venv (once)"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -58,6 +60,17 @@ class Manifest(BaseModel):
     metrics: dict[str, Any] = {}  # what it measured
     generator: GeneratorFacts | None = None  # of generator.onnx, where there is one
     files: dict[str, str]  # path in the bundle, "/" between parts -> sha256
+
+    def created_seconds(self) -> float:
+        """`created` in seconds since 1970; NaN where it is no time, which no bundle is refused for.
+
+        Without a zone it is UTC.
+        """
+        try:
+            created = datetime.fromisoformat(self.created)
+        except ValueError:
+            return math.nan
+        return (created if created.tzinfo else created.replace(tzinfo=UTC)).timestamp()
 
 
 class Bundle:

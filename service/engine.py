@@ -6,6 +6,7 @@ which the others follow as they came. M candidates.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import metadata
 from time import perf_counter
@@ -195,9 +196,11 @@ def _refuse_absent(device: str, providers: list[str]) -> None:
 def check_runtime(device: str) -> Any:
     """onnxruntime; raises StartRefused where it, or the device, is not there.
 
-    Imported late so that its absence can be said in a sentence.
+    Imported late so that its absence can be said in a sentence. Without its telemetry: from 1.32 on
+    its import otherwise writes an id into the home folder and reports to its makers.
     """
     refuse_two_runtimes()
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

@@ -49,6 +49,8 @@ class Metrics:
         self.model_info = gauge("model_info", "1 for the version served", "livemax",
                                 "name", "version")  # fmt: skip
         self.loaded = gauge("model_load_timestamp_seconds", "When it was loaded", "livemax")
+        self.created = gauge("model_created_timestamp_seconds", "When it was exported", "livemax")
+        self.objective = gauge("latency_objective_seconds", "Deadline by default", "livemax")
         self.reload = counter("model_reload", "Loads of a bundle, by result", "result")
         self.nonfinite = counter("nonfinite_scores", "Scores that were not finite")
         self.unknown_items = counter("unknown_items", "Items that the catalogue does not hold")
@@ -58,6 +60,7 @@ class Metrics:
         self.tau = histogram("order_kendall_tau", "Agreement with the incoming order", _TAU)
         self.score = histogram("score", "Scores of the items returned", _SCORES)
         self.shadow_tau = histogram("shadow_kendall_tau", "Agreement with the shadow", _TAU)
+        self.objective.set(objective)
         self._preset()
 
     def _preset(self) -> None:
@@ -96,11 +99,13 @@ class Metrics:
         """One answer without scores."""
         self.fallback.labels(reason).inc()
 
-    def serving(self, name: str, version: str, features: Iterable[str]) -> None:
-        """A version took over; its schema's names become the only labels of unknown features."""
+    def serving(self, name: str, version: str, created: float, features: Iterable[str]) -> None:
+        """A version, exported at `created`, took over; its schema's names become the only labels
+        of unknown features."""
         self.model_info.clear()
         self.model_info.labels(name, version).set(1)
         self.loaded.set(time.time())
+        self.created.set(created)
         for feature in features:
             self.unknown_features.labels(feature)
 

@@ -62,7 +62,8 @@ class Models:
         engine = model.engine
         schema = engine.schema
         names = {f.name for f in (*schema.user, *schema.item, *schema.context)}
-        self._metrics.serving(engine.name, engine.version, names)
+        created = engine.bundle.manifest.created_seconds()
+        self._metrics.serving(engine.name, engine.version, created, names)
         self._metrics.reload.labels("success").inc()
         self.current, self.state, self.reason = model, "ready", None
         logs.event("model_loaded", name=engine.name, version=engine.version)

@@ -289,3 +289,20 @@ def test_sealing_covers_a_file_named_like_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("an older one")
     manifest = seal(tmp_path, name="n", version="v", created="", fingerprint="")
     assert list(manifest.files) == ["catalogue/manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("created", "seconds"),
+    [
+        ("2025-01-01T00:00:00Z", 1_735_689_600),
+        ("2025-01-01T02:00:00+02:00", 1_735_689_600),
+        ("2025-01-01", 1_735_689_600),  # no zone: UTC
+        ("yesterday", float("nan")),
+    ],
+)
+def test_the_time_of_export_is_read_and_refuses_nothing(
+    bundle: Path, created: str, seconds: float
+) -> None:
+    reseal(bundle, created=created)
+    found = Bundle.load(bundle).manifest.created_seconds()
+    np.testing.assert_equal(found, seconds)

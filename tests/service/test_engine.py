@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,3 +115,11 @@ def test_importing_the_application_loads_no_torch_and_starts_nothing() -> None:
     )
     environ = {k: v for k, v in os.environ.items() if not k.startswith("RERANK_")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environ, timeout=60)
+
+
+def test_the_runtime_writes_nothing_home_and_reports_to_nobody(tmp_path: Path) -> None:
+    code = "from service.engine import check_runtime; print(check_runtime('cpu').__version__)"
+    environ = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environ |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True)
+    assert list(tmp_path.iterdir()) == []

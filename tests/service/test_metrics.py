@@ -14,6 +14,7 @@ NAMES = (
     "inflight_requests", "model_info", "model_load_timestamp_seconds", "model_reload_total",
     "nonfinite_scores_total", "unknown_items_total", "unknown_features_total", "late_total",
     "order_kendall_tau_bucket", "score_bucket", "shadow_kendall_tau_bucket", "history_cut_total",
+    "model_created_timestamp_seconds", "latency_objective_seconds",
 )  # fmt: skip
 
 
@@ -71,6 +72,16 @@ def test_buckets_begin_at_a_quarter_millisecond_and_have_the_objective_as_edge()
     ]
     assert edges[0] == "0.00025"
     assert "0.0123" in edges
+
+
+def test_the_age_of_the_model_is_that_of_its_export_and_not_of_its_load(serve: Any) -> None:
+    api = serve().loaded()
+    assert api.metric("model_created_timestamp_seconds") == 1_767_225_600  # 2026-01-01, as written
+    assert api.metric("model_load_timestamp_seconds") > 1_767_225_600
+
+
+def test_the_objective_that_alerts_compare_with_is_the_deadline_that_was_set(serve: Any) -> None:
+    assert serve(deadline_ms=20).metric("latency_objective_seconds") == 0.02
 
 
 def test_two_registries_do_not_meet() -> None:
