@@ -38,7 +38,7 @@ def toml(draft: Draft) -> str:
         "\n".join(_head(draft)),
         "\n".join(_settings(draft)),
         *("\n".join(_columns(draft, name)) for name in draft.roles),
-        *("\n".join(_side(draft, name)) for name in SIDES if name in draft.samples),
+        *("\n".join(_side(draft, name)).strip("\n") for name in SIDES if name in draft.samples),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -127,10 +127,11 @@ def _columns(draft: Draft, table: str) -> Iterator[str]:
 def _side(draft: Draft, table: str) -> Iterator[str]:
     side, guesses = SIDES[table], draft.guesses[table]
     yield f"# {HEADS[table]}"
+    yield ""
     if table == "items":
         least, why = ids_seldom(draft.samples["impressions"].table, draft.roles["impressions"])
         yield from _feature(
-            side, Guess("item_id", "categorical", f"{why}; rarer ones share one unknown",
+            side, Guess("item_id", "categorical", f"{why}; those shown less than {least} share one unknown",
             {"min_count": least}),
         )  # fmt: skip
     if table == "users":
@@ -138,8 +139,13 @@ def _side(draft: Draft, table: str) -> Iterator[str]:
             "[user.user_id] is not declared: most people online are new. Declare it as categorical "
             "where they are not."
         )
+        yield ""
     for one in guesses:
-        yield from _feature(side, one) if one.kind else _left_out(one)
+        yield from _feature(side, one) if one.kind else ()
+    title = draft.title[0] if draft.title and table == "items" else None
+    for one in guesses:
+        if one.kind is None and one.name != title:
+            yield from _left_out(one)
     if table == "impressions" and "score" in draft.roles[table]:
         yield "# score, the earlier stage's own, is used without being declared."
 
@@ -150,6 +156,7 @@ def _feature(side: str, found: Guess) -> Iterator[str]:
     yield f'kind = "{found.kind}"'
     for name, value in found.settings.items():
         yield f"{name} = {_quoted(value) if isinstance(value, str) else value}"
+    yield ""
 
 
 def _left_out(found: Guess) -> Iterator[str]:

@@ -18,6 +18,7 @@ SEPARATORS = ("|", ";", ",", "/")
 MANY = 100  # categorical values; with more, those seen once share one "unknown"
 FREE = 0.5  # as many different texts a row are free text, not categories
 FEW = 10  # rows, from which on it can be told
+COUNTED = 50  # rows, from which on one number after another is no accident
 DATE_WORDS = {"date", "time", "timestamp", "ts", "at", "datetime", "day"}
 CODE_WORDS = {"id", "code", "zip", "postcode", "type", "class", "category", "cat", "group", "no"}
 
@@ -105,11 +106,20 @@ def _code(name: str, text: pl.Series, found: pl.Series) -> bool:
 
 def _of_numbers(name: str, found: pl.Series, said: str) -> Guess:
     values = found.drop_nulls().to_numpy()
+    if len(values) >= FEW and _numbered(values):
+        return Guess(name, None, f"{said}, whole numbers like ids: another for each row")
     low, middle, high = (number(one) for one in np.quantile(values, [0, 0.5, 1]))
     if _skewed(values):
         why = f"{said}, skewed: half are at most {middle}, the largest is {high}"
         return Guess(name, "numeric", why, {"transform": "log"})
     return Guess(name, "numeric", f"{said}, numbers from {low} to {high}")
+
+
+def _numbered(values: np.ndarray) -> bool:
+    """Whole numbers, long or counted one by one, of which no two are the same."""
+    whole = bool((values == values.round()).all()) and len(np.unique(values)) == len(values)
+    counted = len(values) >= COUNTED and values.max() - values.min() == len(values) - 1
+    return whole and (values.min() >= 1e6 or counted)
 
 
 def _skewed(values: np.ndarray) -> bool:

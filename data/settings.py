@@ -84,7 +84,7 @@ def guess_positive(label: pl.Series) -> Setting:
     )
     more = f" and {len(values) - 6} more" if len(values) > 6 else ""
     return Setting(
-        f">={_plain(least)}", f"{why}; found {listed}{more}; positive are {percent(taken)}",
+        f">={_plain(least)}", f"{why}: {listed}{more}; positive are {percent(taken)}",
         warning=len(values) > 2,
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ def guess_positive(label: pl.Series) -> Setting:
 def _threshold(values: list[float]) -> tuple[float, str]:
     """From which value on a label counts as positive, and what kind of label it seems to be."""
     if len(values) == 2:
-        return _reached(values, values[1]), "two labels"
+        return _reached(values, values[1]), "labels"
     if len(values) > 20 or any(value * 2 != round(value * 2) for value in values):
         above = [value for value in values if value > 0] or values[1:]
         return above[0] if len(above) < len(values) else values[len(values) // 2], "amounts"
@@ -175,6 +175,8 @@ def _trouble(lists: pl.DataFrame, split: Split) -> str | None:
 def _list_size(lists: pl.DataFrame) -> Setting:
     low, middle, high = np.quantile(lists["length"].to_numpy(), [0, 0.5, 1])
     why = f"lists have {low:,.0f} to {high:,.0f} items, half of them at most {middle:,.0f}"
+    if low == high:
+        why = f"every list has {low:,.0f} items"
     return Setting(int(max(1, min(LIST_SIZE, middle))), f"how many are shown in the end; {why}")
 
 
