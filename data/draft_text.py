@@ -131,8 +131,12 @@ def _side(draft: Draft, table: str) -> Iterator[str]:
     if table == "items":
         least, why = ids_seldom(draft.samples["impressions"].table, draft.roles["impressions"])
         yield from _feature(
-            side, Guess("item_id", "categorical", f"{why}; those shown less than {least} share one unknown",
-            {"min_count": least}),
+            side,
+            Guess(
+                "item_id", "categorical",
+                f"{why}; those shown less than {least} times share one unknown",
+                {"min_count": least},
+            ),
         )  # fmt: skip
     if table == "users":
         yield from _comment(

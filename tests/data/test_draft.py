@@ -183,9 +183,21 @@ NAMES = st.sampled_from(
 )
 
 
+LABELS = {
+    "clicks": [0, 1], "marks": ["true", "false"], "ratings": [1, 2, 3, 4, 5], "halves": [0.5, 3, 5],
+    "grades": [0, 1, 2], "signs": [-1, 1], "amounts": [0, 0.25, 17.3, 1e-7], "one": [1],
+    "words": ["yes", "no"], "none": [None],
+}  # fmt: skip
+
+
 def columns(draw, count: int, names: list[str]) -> dict[str, pl.Series]:
     kinds = {name: draw(st.sampled_from(sorted(VALUES))) for name in names}
-    types = {"text": pl.String, "number": pl.Float64, "nothing": pl.Null, "list": pl.List(pl.String)}
+    types = {
+        "text": pl.String,
+        "number": pl.Float64,
+        "nothing": pl.Null,
+        "list": pl.List(pl.String),
+    }
     return {
         name: pl.Series(
             name,
@@ -196,15 +208,18 @@ def columns(draw, count: int, names: list[str]) -> dict[str, pl.Series]:
     }
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_draft_is_accepted_or_what_is_wrong_is_said(tmp_path_factory, data):
-    """Any columns beside those a log needs, which keep or change their names and may be wrong."""
+    """Any columns beside those a log needs, any labels, usual names for some, users or none."""
     draw, folder = data.draw, tmp_path_factory.mktemp("draft")
     tables = log_tables(draw(st.integers(0, 3)))
     for name in ("impressions", "items", "users"):
         some = draw(st.lists(NAMES, max_size=3, unique=True))
         tables[name] = tables[name].with_columns(**columns(draw, len(tables[name]), some))
+    random, labels = np.random.default_rng(0), LABELS[draw(st.sampled_from(sorted(LABELS)))]
+    picked = [labels[one] for one in random.integers(0, len(labels), len(tables["impressions"]))]
+    tables["impressions"] = tables["impressions"].with_columns(pl.Series("label", picked))
     usual = {"list_id": "session_id", "user_id": "uid", "timestamp": "ts", "label": "clicked"}
     chosen = draw(st.lists(st.sampled_from(sorted(usual)), unique=True))
     tables["impressions"] = tables["impressions"].rename({one: usual[one] for one in chosen})
@@ -214,7 +229,6 @@ def test_a_draft_is_accepted_or_what_is_wrong_is_said(tmp_path_factory, data):
     assert declared["item"]["item_id"]["kind"] == "categorical"
     try:
         dataset = prepare(folder / "log", folder / "made", report=silent)
-    except DataError as error:
-        assert str(error)
-    else:
-        assert len(dataset) > 0
+    except DataError:
+        return
+    assert len(dataset) > 0
