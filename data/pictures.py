@@ -21,7 +21,7 @@ VARIABLES = {
     INK: "currentColor", LINE: "var(--line)", ONE: "var(--one)", TWO: "var(--two)",
     THREE: "var(--three)", FOUR: "var(--four)",
 }  # fmt: skip
-SIZES = {2: (5.4, 2.6), 3: (3.9, 2.5)}  # inches, by how many stand beside each other
+SIZES = {2: (4.7, 2.5), 3: (3.9, 2.5)}  # inches, by how many stand beside each other
 
 
 def picture(draw: Callable[[Any], None], name: str, columns: int = 2) -> Markup:
@@ -65,7 +65,8 @@ def _inline(svg: str) -> str:
     svg = svg.replace("<svg ", '<svg aria-hidden="true" ', 1)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
-    return re.sub(r"font: ([^;\"]*?)px [^;\"]*", r"font-size: \1px", svg)
+    svg = re.sub(r"font: ([^;\"]*?)px [^;\"]*", r"font-size: \1px", svg)
+    return re.sub(r"font-family: [^;\"]*;? ?", "", svg)
 
 
 def bars(

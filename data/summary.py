@@ -113,7 +113,7 @@ def notes(dataset: Dataset, figures: Tally) -> Iterator[str]:
     if kept < made / 2:
         yield (
             f"Only {count(kept)} of {count(made)} lists can be ranked; see what was left out, and "
-            "whether `positive` says what you mean."
+            "whether the rule for positive labels says what you mean."
         )
     if low := [one.feature.name for one in figures.coverage if one.known[0] < LOW]:
         yield f"Known for less than half of train: {', '.join(low)}."
