@@ -112,6 +112,10 @@ def prepare(
       psad prepare my_logs datasets/mine --split time
       psad prepare simulator datasets/simulator --lists 20000 --seed 0
     """
+    if draft_schema and dataset is not None:
+        raise typer.BadParameter(
+            "--draft-schema writes no dataset; leave it out", param_hint="DATASET"
+        )
     if draft_schema:
         from data.draft import draft_schema as draft
 

@@ -22,6 +22,7 @@ VARIABLES = {
     THREE: "var(--three)", FOUR: "var(--four)",
 }  # fmt: skip
 SIZES = {2: (4.7, 2.5), 3: (3.9, 2.5)}  # inches, by how many stand beside each other
+MARGINS = (0.48, 0.12, 0.45, 0.1)  # inches, on the left, on the right, below and above
 
 
 def picture(draw: Callable[[Any], None], name: str, columns: int = 2) -> Markup:
@@ -32,9 +33,13 @@ def picture(draw: Callable[[Any], None], name: str, columns: int = 2) -> Markup:
 
     settings = {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}
     with mpl.rc_context(settings):  # type: ignore[arg-type]
-        figure = Figure(figsize=SIZES[columns], layout="constrained")
+        width, height = SIZES[columns]
+        figure = Figure(figsize=(width, height))  # its own layout would draw everything twice
         FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+        left, right, bottom, top = MARGINS
+        axes = figure.add_axes((
+            left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height,
+        ))  # fmt: skip
         _plain(axes)
         draw(axes)
         written = io.StringIO()
@@ -50,9 +55,8 @@ def _plain(axes: Any) -> None:
     axes.tick_params(colors=INK, labelsize=9, length=0)
     axes.grid(axis="y", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set_color(INK)
-        axis.label.set_size(9.5)
+    axes.xaxis.label.set_color(INK)
+    axes.xaxis.label.set_size(9)
 
 
 def _inline(svg: str) -> str:
@@ -93,8 +97,16 @@ def percents(axes: Any) -> None:
 
 
 def counts(axes: Any) -> None:
-    """Whole numbers on the y axis, with thousands parted."""
+    """Whole numbers on the y axis, long ones as 20k or 1.5M."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
+def short(number: float) -> str:
+    """9,500 as it is, 20000 as 20k, 1500000 as 1.5M."""
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if number >= max(unit, 1e4):
+            return f"{number / unit:g}{letter}"
+    return f"{number:,.0f}"

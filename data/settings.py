@@ -145,7 +145,7 @@ def lists_of(table: Table, roles: Mapping[str, Role], rule: str) -> pl.DataFrame
 
 def guess_split(lists: pl.DataFrame) -> Setting:
     """By time where there is time enough in the log, else by a user's last lists, else by user."""
-    reasons = []
+    reasons: list[str] = []
     for split, why in (
         ("time", "the first lists train, the last are the test, as it will be online"),
         ("last-list", "a user's last list is the test"),

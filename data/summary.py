@@ -6,7 +6,7 @@ what changes over time. It is read and thrown away at will: no code reads it aga
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -124,11 +124,11 @@ def notes(dataset: Dataset, figures: Tally) -> Iterator[str]:
         )
 
 
-def _divided(info: dict[str, Any]) -> str:
+def _divided(info: Mapping[str, Any]) -> str:
     return "" if info["split"] == "last-list" else f"Divided by {NOTES[info['split']]}"
 
 
-def _sizes(info: dict[str, Any]) -> Table:
+def _sizes(info: Mapping[str, Any]) -> Table:
     rows = []
     for name in SPLITS:
         part = info["counts"][name]
@@ -141,7 +141,7 @@ def _sizes(info: dict[str, Any]) -> Table:
     return Table(head, rows, numbers=range(1, 6))
 
 
-def _dropped(info: dict[str, Any]) -> Table:
+def _dropped(info: Mapping[str, Any]) -> Table:
     rows = [[reason, count(number)] for reason, number in info["dropped"].items()]
     if info["statistics_only"]:
         rows.append([

@@ -39,7 +39,7 @@ def lists_pictures(figures: Tally) -> Iterator[Figure]:
         ),
         ("Positives in a list", "positives", figures.positives, "positive items", ""),
     ):  # fmt: skip
-        typical = f"Half of the lists have at most {_median(numbers):,}. "
+        typical = f"Number of lists by {label}; half have at most {_median(numbers):,}. "
         yield Figure(title, histogram(numbers, name, label), typical + caption)
 
 
@@ -54,7 +54,6 @@ def histogram(numbers: np.ndarray, name: str, label: str) -> Any:
     def draw(axes: Any) -> None:
         bars(axes, [*(starts - 0.5), starts[-1] + step - 0.5], [(ONE, heights)])
         axes.set_xlabel(label)
-        axes.set_ylabel("lists")
         counts(axes)
         axes.set_xlim(min(first, last - 4) - 0.8, max(last, first + 4) + 0.8)
         _whole(axes)
@@ -75,7 +74,6 @@ def position_pictures(figures: Tally) -> Iterator[Figure]:
             figures.clicks.sum() / figures.showings.sum(), color=INK, linewidth=1, alpha=0.55,
             linestyle=(0, (4, 4)),
         )  # fmt: skip
-        axes.set_ylabel("positive")
         percents(axes)
         _places(axes, int(kept[-1]) + 1)
 
@@ -94,7 +92,6 @@ def position_pictures(figures: Tally) -> Iterator[Figure]:
         place = np.arange(1, len(through) + 1)
         axes.plot(place, showings, color=TWO, linewidth=1.8)
         axes.plot(place, through, color=ONE, linewidth=1.8)
-        axes.set_ylabel("up to here")
         percents(axes)
         axes.set_ylim(0, 1.03)
         _places(axes, len(through))
@@ -110,12 +107,12 @@ def position_pictures(figures: Tally) -> Iterator[Figure]:
 
 def position_note(clicks: np.ndarray, shown: np.ndarray) -> str:
     """Whether the places differ by more than chance (a chi-squared test at 0.1%)."""
-    from scipy.stats import chi2
+    from scipy.special import chdtrc
 
     rate = clicks.sum() / shown.sum()
     spread = max(rate * (1 - rate), 1e-12)
     apart = float(((clicks - shown * rate) ** 2 / (shown * spread)).sum())
-    if len(shown) < 2 or chi2.sf(apart, len(shown) - 1) > 0.001:
+    if len(shown) < 2 or chdtrc(len(shown) - 1, apart) > 0.001:
         return "The places do not differ by more than chance may do."
     return (
         "Places differ: by what stands there, by how people look at a list, or both; a log alone "
@@ -134,18 +131,16 @@ def time_pictures(figures: Tally) -> Iterator[Figure]:
             (SPLIT_COLOURS[name], row) for name, row in zip(SPLITS, figures.lists, strict=True)
         ]
         bars(axes, edges.tolist(), stacks)
-        axes.set_ylabel("lists")
         counts(axes)
         _dates(axes, edges)
 
-    yield Figure("Lists", picture(lists, "lists", 3), legend=SPLIT_LEGEND)
+    yield Figure("Lists by split", picture(lists, "lists", 3), legend=SPLIT_LEGEND)
     rate = figures.clicks[there] / figures.showings[there]
     low, high = wilson(figures.clicks[there], figures.showings[there])
 
     def clicks(axes: Any) -> None:
         axes.fill_between(middle[there], low, high, color=ONE, alpha=0.22, linewidth=0)
         axes.plot(middle[there], rate, color=ONE, linewidth=1.8, marker="o", markersize=3)
-        axes.set_ylabel("positive")
         percents(axes)
         _dates(axes, edges)
 

@@ -16,7 +16,7 @@ from data.page import (
     page,
     share,
 )
-from data.pictures import INK, ONE, picture
+from data.pictures import INK, ONE, picture, short
 from tests.data.pages import Page
 
 EVIL = '<script>alert("1")</script>&'
@@ -94,3 +94,11 @@ def test_pictures_on_one_page_share_no_id():
 )  # fmt: skip
 def test_a_share_is_never_shown_as_nothing_where_there_is_some(part, written):
     assert share(part) == written
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [(0, "0"), (9500, "9,500"), (20_000, "20k"), (12_500, "12.5k"), (1_500_000, "1.5M")],
+)
+def test_a_long_number_on_an_axis_is_short(number, written):
+    assert short(number) == written
