@@ -130,14 +130,14 @@ def _in_context(table: Table, found: Guess, items: set[str], positive: object) -
     return found
 
 
-def ids_seldom(shown: Table, roles: dict[str, Role]) -> tuple[int, str]:
+def ids_seldom(shown: Sample, roles: dict[str, Role]) -> tuple[int, str]:
     """The `min_count` for item ids and why: an id seen once or twice teaches nothing of itself."""
-    text = texts(shown, roles["item_id"].column) if "item_id" in roles else None
+    text = texts(shown.table, roles["item_id"].column) if "item_id" in roles else None
     if text is None:
         return 2, "how often an item is shown is not known"
-    each = len(text) / max(text.n_unique(), 1)
+    each = shown.rows / max(text.n_unique(), 1)
     least = 5 if each >= 50 else 2
-    return least, f"shown {each:,.1f} times on average in the rows looked at"
+    return least, f"shown {each:,.0f} times on average"
 
 
 def _refuse(target: Path) -> None:

@@ -129,7 +129,7 @@ def _side(draft: Draft, table: str) -> Iterator[str]:
     yield f"# {HEADS[table]}"
     yield ""
     if table == "items":
-        least, why = ids_seldom(draft.samples["impressions"].table, draft.roles["impressions"])
+        least, why = ids_seldom(draft.samples["impressions"], draft.roles["impressions"])
         yield from _feature(
             side,
             Guess(

@@ -63,6 +63,11 @@ USUAL = {
     ),
 }  # fmt: skip
 
+NOBODY = (
+    "no column was found to say who saw the list, so each list is taken for a person of its own, "
+    "without a history: look at it"
+)
+
 
 @dataclass(frozen=True)
 class Role:
@@ -112,6 +117,8 @@ def find_roles(shown: Table, items: Table, users: Table | None) -> dict[str, Rol
         lambda: _user(shown, rest(), column("list_id"), users, user_key or None),
     )
     take("score", lambda one: varies(shown, one), lambda: None)
+    if "user_id" not in roles and "list_id" in roles:
+        roles["user_id"] = replace(roles["list_id"], name="user_id", why=NOBODY)
     return roles
 
 

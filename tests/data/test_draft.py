@@ -232,3 +232,14 @@ def test_a_draft_is_accepted_or_what_is_wrong_is_said(tmp_path_factory, data):
     except DataError:
         return
     assert len(dataset) > 0
+
+
+def test_a_log_that_names_nobody_is_prepared_with_each_list_a_person_of_its_own(tmp_path):
+    tables = clinic()
+    tables["impressions"] = tables["impressions"].drop("uid")
+    said = []
+    draft_schema(bare(tmp_path / "log", tables), report=said.append)
+    assert "LOOK AT user_id: sessionId, no column was found to say who saw the list" in said[0]
+    dataset = prepare(tmp_path / "log", tmp_path / "made", report=silent)
+    assert dataset.info["users"] == dataset.info["lists"]
+    assert not dataset.history_lengths.any()
