@@ -1,9 +1,11 @@
 import numpy as np
+import polars as pl
 import pytest
 
 from data.dataset import SPLITS, Dataset
 from data.prepare import prepare
 from data.tally import BUCKETS, tally, time_edges, wilson
+from tests.data.conftest import write_folder
 
 
 @pytest.fixture
@@ -72,8 +74,18 @@ def test_a_context_value_below_min_count_is_unknown(own_folder, tmp_path):
     assert badge.known.tolist() == [0, 0, 0]
 
 
-def test_new_items_and_people_are_those_that_train_never_saw(own_folder, tmp_path):
-    dataset = prepare(own_folder, tmp_path / "made", split="time", report=lambda _: None)
+def test_new_items_and_people_are_those_that_train_never_saw(tmp_path, tables):
+    late = pl.col("timestamp") > tables["impressions"]["timestamp"].quantile(0.9)
+    tables["impressions"] = tables["impressions"].with_columns(
+        item_id=pl.when(late & (pl.col("position") < 2))
+        .then(pl.col("item_id") + 100)
+        .otherwise("item_id"),
+        user_id=pl.when(late & (pl.col("user_id") < 6))
+        .then(pl.col("user_id") + 100)
+        .otherwise("user_id"),
+    )
+    folder = write_folder(tmp_path / "log", tables)
+    dataset = prepare(folder, tmp_path / "made", split="time", report=lambda _: None)
     made, lists = tally(dataset), list(lists_of(dataset))
     seen = {int(row) for split, _, rows, _ in lists if split == "train" for row in rows}
     people = set(dataset.user_ids(dataset.splits["train"]).tolist())
@@ -89,6 +101,8 @@ def test_new_items_and_people_are_those_that_train_never_saw(own_folder, tmp_pat
             assert made.new_users[bucket] == pytest.approx(strange)
         else:
             assert np.isnan(made.new_items[bucket])
+    assert np.nanmax(made.new_items) > 0.3
+    assert np.nanmax(made.new_users) > 0.3
 
 
 @pytest.mark.parametrize("times", [[5], [0, 10**6], [1_700_000_000, 1_700_000_039], [-7, 2**40]])
