@@ -106,13 +106,16 @@ def position_pictures(figures: Tally) -> Iterator[Figure]:
 
 
 def position_note(clicks: np.ndarray, shown: np.ndarray) -> str:
-    """Whether the places differ by more than chance (a chi-squared test at 0.1%)."""
-    from scipy.special import chdtrc
+    """Whether the places differ by more than chance: a chi-squared test at 0.1%.
 
-    rate = clicks.sum() / shown.sum()
+    By Wilson and Hilferty's normal approximation, because importing scipy.special costs more time
+    than counting the whole dataset.
+    """
+    rate, free = clicks.sum() / shown.sum(), len(shown) - 1
     spread = max(rate * (1 - rate), 1e-12)
     apart = float(((clicks - shown * rate) ** 2 / (shown * spread)).sum())
-    if len(shown) < 2 or chdtrc(len(shown) - 1, apart) > 0.001:
+    small = 2 / (9 * max(free, 1))
+    if not free or (apart / free) ** (1 / 3) < 1 - small + 3.09 * small**0.5:
         return "The places do not differ by more than chance may do."
     return (
         "Places differ: by what stands there, by how people look at a list, or both; a log alone "

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import chi2
 
 from data.dataset import Dataset
 from data.page import share
@@ -133,6 +134,19 @@ def test_places_differ_only_where_chance_does_not_explain_it():
     assert "do not differ" in position_note(rates, shown)
     assert "Places differ" in position_note(rates + np.arange(10) * 20, shown)
     assert "do not differ" in position_note(np.array([3]), np.array([5]))
+
+
+@pytest.mark.parametrize("places", [2, 5, 20, 100])
+def test_the_test_of_places_is_chi_squared(places):
+    """Rates that rise from place to place: the verdict turns where scipy's p does."""
+    shown = np.full(places, 10_000)
+    for step in np.linspace(0, 200, 81):
+        clicks = 2000 + step * np.arange(places) * 10 / places
+        rate = clicks.sum() / shown.sum()
+        apart = ((clicks - shown * rate) ** 2 / (shown * rate * (1 - rate))).sum()
+        p = chi2.sf(apart, places - 1)
+        if not 0.0008 < p < 0.0013:  # the approximation's own width
+            assert ("Places differ" in position_note(clicks, shown)) == (p < 0.001), (step, p)
 
 
 @pytest.mark.parametrize("numbers", [[0, 7], [1, 0, 0, 4], [3], [1] * 500])
