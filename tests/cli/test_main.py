@@ -46,6 +46,22 @@ def test_prepare_hands_on_source_folder_split_and_seed(stand_in: Any) -> None:
     assert calls == [(("ml_100k", Path("datasets/x")), {"split": "user", "seed": 3, "lists": None})]
 
 
+def test_prepare_drafts_a_schema_and_then_writes_no_dataset(stand_in: Any) -> None:
+    prepared = stand_in("data.prepare", "prepare")
+    drafted = stand_in("data.draft", "draft_schema")
+    assert runner.invoke(app, ["prepare", "my_logs", "--draft-schema"]).exit_code == 0
+    assert drafted == [(("my_logs",), {})]
+    for words, message in (
+        (["prepare", "my_logs"], "name the folder to write"),
+        (["prepare", "my_logs", "x", "--draft-schema"], "--draft-schema writes no dataset"),
+    ):
+        result = runner.invoke(app, words)
+        assert result.exit_code == 2
+        assert message in result.output
+    assert not prepared
+    assert len(drafted) == 1
+
+
 def test_simulate_hands_on_folder_size_and_seed(stand_in: Any) -> None:
     calls = stand_in("data.simulator.tables", "simulate")
     words = ["simulate", "my_logs", "--lists", "50", "--seed", "3", "--items", "60"]
