@@ -19,6 +19,7 @@ USER_ERROR = 2  # exit code; also typer's own for a wrong flag or argument
 # Imported package -> the extra of pyproject.toml that brings it.
 EXTRAS = {
     "accelerate": "train",
+    "jinja2": "train",
     "lightgbm": "baselines",
     "matplotlib": "train",
     "onnx": "train",

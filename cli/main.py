@@ -75,7 +75,10 @@ def prepare(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A data set's name, or a folder of your own.")
     ],
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder to write.")],
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATASET", help="The folder to write.", show_default=False),
+    ] = None,
     split: Annotated[
         Split | None, typer.Option(help="How to divide the lists.", show_default="the source's own")
     ] = None,
@@ -85,6 +88,10 @@ def prepare(
     lists: Annotated[
         int | None, typer.Option(help="How many lists to simulate.", show_default="20000")
     ] = None,
+    draft_schema: Annotated[
+        bool,
+        typer.Option("--draft-schema", help="Write a first schema.toml into SOURCE, no dataset."),
+    ] = False,
 ) -> None:
     """Make a dataset of a log.
 
@@ -93,14 +100,25 @@ def prepare(
     SOURCE is `ml_100k` or `ranklens`, which are fetched where they are not at hand ($PSAD_DATA and
     the cache are looked at first), `simulator`, which draws a log of --lists lists whose truth is
     known, or a folder of your own with impressions, items and users (Parquet or CSV) and
-    schema.toml. What was left out, and why, is printed.
+    schema.toml. What was left out, and why, is printed; summary.html in DATASET shows it.
+
+    With --draft-schema the folder needs no schema.toml yet: a first one is written into it, of
+    what the tables seem to hold, with the reason for each guess. Mend it, then prepare.
 
     \b
     Examples:
       psad prepare ml_100k datasets/ml_100k
+      psad prepare my_logs --draft-schema
       psad prepare my_logs datasets/mine --split time
       psad prepare simulator datasets/simulator --lists 20000 --seed 0
     """
+    if draft_schema:
+        from data.draft import draft_schema as draft
+
+        draft(source)
+        return
+    if dataset is None:
+        raise typer.BadParameter("name the folder to write", param_hint="DATASET")
     from data.prepare import prepare as run
 
     run(source, dataset, split=split.value if split else None, seed=seed, lists=lists)

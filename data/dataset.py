@@ -9,6 +9,7 @@
                     acted: catalogue rows of positive items by user, newest first; a history is a
                            slice of it, so it takes no room of its own
     users.parquet, lists.parquet, context.parquet     raw values, for requests to the service
+    summary.html    a page about all this, for people; nothing reads it
 
 B lists of a batch, N history items, M candidates (padded to the batch's longest), L all lists.
 """

@@ -80,6 +80,7 @@ class SourceSpec(BaseModel):
     context: tuple[FeatureSpec, ...] = ()
     positive: str = ">=1"
     title: str | None = None  # the items' column that people read
+    columns: dict[str, dict[str, str]] = {}  # table -> psad's name of a column -> the file's
     split: Split = "time"
     list_size: int = Field(default=10, ge=1)  # T, the length of the list that is shown
     max_history: int = Field(default=50, ge=0)

@@ -1,8 +1,8 @@
 """Makes a dataset of a log: `psad prepare SOURCE DATASET`.
 
 Read the source (data/sources/), arrange its lists with histories and splits (data/lists.py,
-data/splits.py), write the arrays (data/write.py), say what was done and what was left out. The
-folder appears only when it is whole.
+data/splits.py), write the arrays (data/write.py) and a page about them (data/summary.py), say what
+was done and what was left out. The folder appears only when it is whole.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from data import sources
 from data.dataset import FORMAT, SPLITS, Dataset, read_info
 from data.lists import Arranged, History, RawLog, arrange
 from data.splits import NOTES, Split
+from data.summary import PAGE, write_summary
 from data.write import write
 from features.errors import DataError
 
@@ -77,6 +78,7 @@ def prepare_log(
             derived=derived,
             seed=seed,
         )
+        write_summary(Dataset.load(made))
         if target.exists():
             target.rename(Path(scratch) / "replaced")
         made.rename(target)
@@ -159,4 +161,6 @@ def describe(dataset: Dataset) -> str:
         )
     lines.append(f"  split {NOTES[info['split']]}")
     lines.append(f"  {dataset.folder}: {size / 1e6:.1f} MB")
+    if (dataset.folder / PAGE).is_file():
+        lines.append(f"  {dataset.folder / PAGE} shows all this, and more, in a browser")
     return "\n".join(lines)

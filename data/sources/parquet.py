@@ -12,6 +12,8 @@
         split = "time"                   # or "last-list", "user"
         list_size = 10                   # how many items are shown in the end
         max_history = 50
+        [columns.impressions]            # where a column has another name than above
+        list_id = "session_id"
         [user.age]
         kind = "numeric"                 # transform = "log" for skewed amounts
         [item.item_id]
@@ -40,6 +42,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+from data.columns import check_columns, renamed
 from data.lists import FeatureSpec, RawLog, SourceSpec
 from data.tables import Table, has_table, read_table, suggestion
 from features.errors import DataError
@@ -58,19 +61,23 @@ def read(folder: Path) -> RawLog:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. Give the folder that holds schema.toml.")
     spec = read_spec(folder / "schema.toml")
-    shown, items = read_table(folder, "impressions"), read_table(folder, "items")
+    shown, items = _table(folder, "impressions", spec), _table(folder, "items", spec)
     if "score" in shown.frame.columns and all(one.name != "score" for one in spec.context):
         spec = spec.model_copy(update={"context": (*spec.context, SCORE)})
     impressions = _impressions(shown, spec)
     described = _side(items, "item_id", spec.item, spec.title)
     if has_table(folder, "users"):
-        people = _side(read_table(folder, "users"), "user_id", spec.user, None)
+        people = _side(_table(folder, "users", spec), "user_id", spec.user, None)
     else:
         people = _no_users(folder, spec)
     unused = _unused({"impressions": shown, "items": items}, spec)
     return RawLog(
         impressions, described, people, spec, unused + _undescribed(impressions, described)
     )
+
+
+def _table(folder: Path, name: str, spec: SourceSpec) -> Table:
+    return renamed(read_table(folder, name), spec.columns.get(name, {}))
 
 
 def _undescribed(impressions: pl.DataFrame, items: pl.DataFrame) -> Counter[str]:
@@ -100,7 +107,8 @@ def read_spec(path: Path) -> SourceSpec:
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    _known(path, raw, (*SETTINGS, *SIDES), "")
+    _known(path, raw, (*SETTINGS, *SIDES, "columns"), "")
+    check_columns(path, raw.get("columns", {}))
     sides = {
         side: tuple(_feature(path, side, *one) for one in _tables(path, raw, side))
         for side in SIDES

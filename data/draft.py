@@ -1,0 +1,176 @@
+"""A first schema.toml of a folder with a log: `psad prepare my_logs --draft-schema`.
+
+It looks at the tables (data/sample.py), finds which column is which (data/roles.py), guesses what
+each other one is worth as a feature (data/guess.py, data/outcomes.py), and writes every guess with
+its reason, for somebody who knows the log to mend. Nothing is drawn: the same files give the same
+draft.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.guess import Guess, guess
+from data.looks import texts
+from data.outcomes import leak
+from data.roles import Role, find_roles, key_of
+from data.sample import ROWS, Sample, sample
+from data.settings import Settings, guess_settings, positive_rows
+from data.sources.parquet import IMPRESSIONS
+from data.tables import Table
+from data.titles import title_of
+from features.errors import DataError
+
+SCHEMA = "schema.toml"
+INSIDE = {"row", "appeared", "positive", "item_id", "user_id", "list_id", "position", "label"}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """All that was guessed of a folder."""
+
+    folder: Path
+    samples: dict[str, Sample]
+    roles: dict[str, dict[str, Role]]  # by table
+    guesses: dict[str, list[Guess]]  # by table, without the columns that have a role
+    settings: Settings
+    title: tuple[str, str] | None
+
+    @property
+    def missing(self) -> list[str]:
+        """What every log needs and was not found in impressions."""
+        return [name for name in IMPRESSIONS if name not in self.roles["impressions"]]
+
+
+def draft_schema(
+    folder: Path | str, *, report: Callable[[str], None] = print, rows: int = ROWS
+) -> Path:
+    """Write a first schema.toml into `folder` and say what to look at; the file's path.
+
+    Looks at about `rows` rows a table. Raises DataError where a table cannot be read or schema.toml
+    is there already.
+    """
+    from data.draft_text import summary, toml
+
+    target = Path(folder) / SCHEMA
+    _refuse(target)
+    drafted = look(Path(folder), rows)
+    _place(target, toml(drafted))
+    report(summary(drafted, target))
+    return target
+
+
+def look(folder: Path, rows: int = ROWS) -> Draft:
+    """Guess everything of a folder, and write nothing."""
+    found = {name: sample(folder, name, rows) for name in ("impressions", "items", "users")}
+    samples = {name: one for name, one in found.items() if one is not None}
+    for name in ("impressions", "items"):
+        if name not in samples:
+            raise DataError(_not_there(folder, name))
+    shown, items = samples["impressions"].table, samples["items"].table
+    users = samples["users"].table if "users" in samples else None
+    roles = {"impressions": find_roles(shown, items, users)}
+    for name, key, table in (("items", "item_id", items), ("users", "user_id", users)):
+        if table is not None:
+            role = key_of(table, key)
+            roles[name] = {} if role is None else {key: role}
+    settings = guess_settings(samples["impressions"], roles["impressions"])
+    guesses = _guesses(samples, roles)
+    free = [one.name for one in guesses["items"] if one.kind != "bag"]
+    return Draft(folder, samples, roles, guesses, settings, title_of(items, free))
+
+
+def _guesses(
+    samples: dict[str, Sample], roles: dict[str, dict[str, Role]]
+) -> dict[str, list[Guess]]:
+    """What each column is worth that has no role."""
+    guesses: dict[str, list[Guess]] = {}
+    for name in ("users", "items", "impressions"):
+        if name in samples:
+            table = samples[name].table
+            taken = {role.column for role in roles[name].values()}
+            free = [one for one in table.frame.columns if one not in taken]
+            guesses[name] = [_guess(table, one) for one in free]
+    known = {one.name for one in guesses["items"]} | {"item_id"}
+    positive = positive_rows(samples["impressions"].table, roles["impressions"])
+    guesses["impressions"] = [
+        _in_context(samples["impressions"].table, one, known, positive)
+        for one in guesses["impressions"]
+    ]
+    if "score" in roles["impressions"]:
+        guesses["items"] = [
+            Guess(one.name, None, "impressions has a score of the same name")
+            if one.name == "score"
+            else one
+            for one in guesses["items"]
+        ]
+    return guesses
+
+
+def _guess(table: Table, name: str) -> Guess:
+    if not name.strip():
+        return Guess(name, None, "it has no name")
+    if name in INSIDE:
+        return Guess(name, None, "the name means something else to psad: rename it to use it")
+    return guess(table, name)
+
+
+def _in_context(table: Table, found: Guess, items: set[str], positive: object) -> Guess:
+    """A guess about a column of impressions, which may also tell too much."""
+    if found.kind is None:
+        return found
+    if found.name in items:
+        return Guess(found.name, None, "items has a column of this name, which is the one used")
+    if positive is not None and (why := leak(table, found.name, positive)):  # type: ignore[arg-type]
+        return Guess(found.name, None, why, found.settings | {"kind": found.kind}, warning=True)
+    return found
+
+
+def ids_seldom(shown: Table, roles: dict[str, Role]) -> tuple[int, str]:
+    """The `min_count` for item ids and why: an id seen once or twice teaches nothing of itself."""
+    text = texts(shown, roles["item_id"].column) if "item_id" in roles else None
+    if text is None:
+        return 2, "how often an item is shown is not known"
+    each = len(text) / max(text.n_unique(), 1)
+    least = 5 if each >= 50 else 2
+    return least, f"shown {each:,.1f} times on average in the rows looked at"
+
+
+def _refuse(target: Path) -> None:
+    if not target.parent.is_dir():
+        raise DataError(f"{target.parent} is not a folder. Give the folder that holds the tables.")
+    if target.exists():
+        raise DataError(
+            f"{target} is there already and is left alone. To have a new draft, remove it or give "
+            "it another name."
+        )
+
+
+def _not_there(folder: Path, name: str) -> str:
+    listed = ", ".join(sorted(one.name for one in folder.iterdir())[:10]) or "nothing"
+    what = {
+        "impressions": "the log, one row an item shown",
+        "items": "one row an item: its id, and what is known of it",
+    }[name]
+    return (
+        f"{folder} holds no {name}.csv, {name}.parquet or folder {name}/ ({what}); it holds: "
+        f"{listed}. Name the file so."
+    )
+
+
+def _place(target: Path, text: str) -> None:
+    """Whole or not at all, and never over a file that came in between."""
+    handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{SCHEMA}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(scratch, 0o644)
+        os.link(scratch, target)
+    except FileExistsError:
+        _refuse(target)
+    finally:
+        os.unlink(scratch)

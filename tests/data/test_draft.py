@@ -1,0 +1,234 @@
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data.draft import draft_schema
+from data.prepare import prepare
+from data.sources import parquet
+from features.errors import DataError
+from tests.data.conftest import log_tables, write_folder
+
+
+def silent(_: str) -> None:
+    """Reports nothing."""
+
+
+def bare(folder: Path, tables: dict[str, pl.DataFrame], suffix: str = "csv") -> Path:
+    """A folder of tables without schema.toml."""
+    (write_folder(folder, tables, suffix=suffix) / "schema.toml").unlink()
+    return folder
+
+
+def drafted(folder: Path, tables: dict[str, pl.DataFrame], suffix: str = "csv") -> dict:
+    """The draft of a folder, as TOML reads it; psad reads it too."""
+    path = draft_schema(bare(folder, tables, suffix), report=silent)
+    parquet.read_spec(path)
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def clinic(lists: int = 300, length: int = 6, things: int = 60) -> dict[str, pl.DataFrame]:
+    """A stranger's log: names of its own, milliseconds, no users, outcomes beside the label."""
+    random = np.random.default_rng(3)
+    rows = lists * length
+    clicked = (random.random(rows) < 0.3).astype(int)
+    things_shown = np.argsort(random.random((lists, things)), 1)[:, :length].ravel()
+    times = 1_715_000_000_000 + np.sort(random.integers(0, 10**9, lists))
+    numbers = np.arange(things)
+    return {
+        "impressions": pl.DataFrame({
+            "sessionId": np.repeat([f"s{one}" for one in range(lists)], length),
+            "uid": np.repeat(random.integers(0, 40, lists), length),
+            "ts": np.repeat(times, length),
+            "sku": [f"P{one}" for one in things_shown],
+            "rank": np.tile(np.arange(1, length + 1), lists),
+            "clicked": clicked,
+            "stay": clicked * random.lognormal(9, 1, rows).round(),
+            "price": random.lognormal(3, 1.2, rows).round(2),
+            "shop": "north",
+        }),
+        "items": pl.DataFrame({
+            "sku": [f"P{one}" for one in numbers],
+            "product_name": [f"Lamp {one} of oak" for one in numbers],
+            "made_of": ["|".join(("oak", "tin", "jute")[: 1 + one % 3]) for one in numbers],
+            "brand_code": [f"{one % 7:03d}" for one in numbers],
+            "listed_on": [f"2023-0{1 + one % 9}-11" for one in numbers],
+            "story": [f"Number {one}, made by hand" for one in numbers],
+            "colour": [None if one % 5 == 0 else ("red", "blue")[one % 2] for one in numbers],
+        }),
+    }  # fmt: skip
+
+
+def test_a_strangers_folder_is_prepared_from_its_draft_as_it_is(tmp_path):
+    declared = drafted(tmp_path / "log", clinic())
+    assert declared["columns"]["impressions"] == {
+        "list_id": "sessionId", "user_id": "uid", "timestamp": "ts", "item_id": "sku",
+        "position": "rank", "label": "clicked",
+    }  # fmt: skip
+    assert declared["columns"]["items"] == {"item_id": "sku"}
+    kinds = {name: one["kind"] for name, one in declared["item"].items()}
+    assert kinds == {
+        "item_id": "categorical", "made_of": "bag", "brand_code": "categorical",
+        "colour": "categorical",
+    }  # fmt: skip
+    assert declared["item"]["made_of"]["separator"] == "|"
+    assert declared["context"] == {"price": {"kind": "numeric", "transform": "log"}}
+    assert (declared["title"], declared["split"], declared["list_size"]) == (
+        "product_name", "time", 6,
+    )  # fmt: skip
+    dataset = prepare(tmp_path / "log", tmp_path / "made", report=silent)
+    assert dataset.info["lists"] == 300
+    assert dataset.catalogue.title("P3") == "Lamp 3 of oak"
+    assert dataset.timestamps([0])[0] < 2_000_000_000
+
+
+def test_columns_are_found_by_their_values_where_no_name_says_so(tmp_path):
+    names = {"sessionId": "aa", "uid": "bb", "ts": "cc", "sku": "dd", "rank": "ee", "clicked": "ff"}
+    tables = clinic()
+    tables["impressions"] = tables["impressions"].rename(names)
+    found = drafted(tmp_path, tables)["columns"]["impressions"]
+    assert found == {
+        "list_id": "aa", "user_id": "bb", "timestamp": "cc", "item_id": "dd",
+        "position": "ee", "label": "ff",
+    }  # fmt: skip
+
+
+def test_an_outcome_is_left_out_with_a_warning(tmp_path):
+    said = []
+    path = draft_schema(bare(tmp_path, clinic()), report=said.append)
+    assert "LOOK AT stay: left out, filled or above 0 for 100%" in said[0]
+    assert "WARNING, left out: stay" in path.read_text(encoding="utf-8")
+
+
+def test_what_is_left_out_has_its_reason(tmp_path):
+    text = draft_schema(bare(tmp_path, clinic()), report=silent).read_text(encoding="utf-8")
+    joined = " ".join(text.replace("#", " ").split())
+    for reason in (
+        "left out: shop, every value is 'north'",
+        "left out: listed_on, 9 different values, a time such as '2023-01-11'",
+        "left out: story, 60 different values, nearly one for each row",
+    ):
+        assert reason in joined
+
+
+def test_an_existing_schema_is_left_alone(own_folder):
+    before = (own_folder / "schema.toml").read_bytes()
+    with pytest.raises(DataError, match=r"schema\.toml is there already and is left alone"):
+        draft_schema(own_folder, report=silent)
+    assert (own_folder / "schema.toml").read_bytes() == before
+
+
+def test_the_same_files_give_the_same_draft_and_nothing_else_is_left_behind(tmp_path):
+    folder = bare(tmp_path, clinic())
+    texts = []
+    for _ in range(2):
+        path = draft_schema(folder, report=silent)
+        texts.append(path.read_bytes())
+        path.unlink()
+    assert texts[0] == texts[1]
+    assert {one.name for one in folder.iterdir()} == {"impressions.csv", "items.csv"}
+
+
+def test_parquet_and_csv_give_the_same_declarations(tmp_path):
+    csv = drafted(tmp_path / "log", clinic())
+    (tmp_path / "other").mkdir()
+    stored = drafted(tmp_path / "other" / "log", clinic(), "parquet")
+    assert csv == stored
+
+
+def test_what_is_not_found_is_named_with_what_it_must_be(tmp_path):
+    tables = clinic()
+    tables["impressions"] = tables["impressions"].drop("rank", "stay", "price")
+    said = []
+    path = draft_schema(bare(tmp_path, tables), report=said.append)
+    assert "LOOK AT position: not found in impressions. It is the place in the list" in said[0]
+    assert '# position = "…"' in path.read_text(encoding="utf-8")
+    with pytest.raises(DataError, match="no column 'position'"):
+        parquet.read(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["impressions", "items"])
+def test_a_missing_table_is_named_with_what_the_folder_holds(tmp_path, missing):
+    tables = clinic()
+    tables["log2024"] = tables.pop(missing)
+    with pytest.raises(DataError, match=rf"holds no {missing}\.csv.*it holds: .*log2024\.csv"):
+        draft_schema(bare(tmp_path, tables), report=silent)
+
+
+def test_a_log_longer_than_the_sample_gives_the_same_declarations(tmp_path):
+    tables = clinic(lists=1500)
+    whole = drafted(tmp_path / "a" / "log", tables)
+    part = draft_schema(bare(tmp_path / "b" / "log", tables), report=silent, rows=4000)
+    found = tomllib.loads(part.read_text(encoding="utf-8"))
+    assert "4,000 of its 9,000 rows" in " ".join(part.read_text("utf-8").replace("#", "").split())
+    assert found.pop("max_history") == 50  # a sample does not show whole histories
+    assert {name: whole[name] for name in found} == found
+
+
+VALUES = {
+    "text": st.sampled_from(["red", "blue", "", "a|b", "b|c|a", "007", '"', "\\", "é\n#", "<b>"]),
+    "number": st.one_of(st.none(), st.floats(-1e6, 1e6), st.just(float("nan"))),
+    "whole": st.integers(-3, 40),
+    "flag": st.booleans(),
+    "time": st.datetimes(),
+    "list": st.lists(st.sampled_from(["x", "y", "z"]), max_size=3),
+    "nothing": st.none(),
+}
+NAMES = st.sampled_from(
+    ["price", "score", "clicks", "row", "positive", "a b", 'q"', "é", "category", "day", "name"]
+)
+
+
+LABELS = {
+    "clicks": [0, 1], "marks": ["true", "false"], "ratings": [1, 2, 3, 4, 5], "halves": [0.5, 3, 5],
+    "grades": [0, 1, 2], "signs": [-1, 1], "amounts": [0, 0.25, 17.3, 1e-7], "one": [1],
+    "words": ["yes", "no"], "none": [None],
+}  # fmt: skip
+
+
+def columns(draw, count: int, names: list[str]) -> dict[str, pl.Series]:
+    kinds = {name: draw(st.sampled_from(sorted(VALUES))) for name in names}
+    types = {
+        "text": pl.String,
+        "number": pl.Float64,
+        "nothing": pl.Null,
+        "list": pl.List(pl.String),
+    }
+    return {
+        name: pl.Series(
+            name,
+            draw(st.lists(VALUES[kind], min_size=count, max_size=count)),
+            dtype=types.get(kind),
+        )
+        for name, kind in kinds.items()
+    }
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_draft_is_accepted_or_what_is_wrong_is_said(tmp_path_factory, data):
+    """Any columns beside those a log needs, any labels, usual names for some, users or none."""
+    draw, folder = data.draw, tmp_path_factory.mktemp("draft")
+    tables = log_tables(draw(st.integers(0, 3)))
+    for name in ("impressions", "items", "users"):
+        some = draw(st.lists(NAMES, max_size=3, unique=True))
+        tables[name] = tables[name].with_columns(**columns(draw, len(tables[name]), some))
+    random, labels = np.random.default_rng(0), LABELS[draw(st.sampled_from(sorted(LABELS)))]
+    picked = [labels[one] for one in random.integers(0, len(labels), len(tables["impressions"]))]
+    tables["impressions"] = tables["impressions"].with_columns(pl.Series("label", picked))
+    usual = {"list_id": "session_id", "user_id": "uid", "timestamp": "ts", "label": "clicked"}
+    chosen = draw(st.lists(st.sampled_from(sorted(usual)), unique=True))
+    tables["impressions"] = tables["impressions"].rename({one: usual[one] for one in chosen})
+    if draw(st.booleans()):
+        del tables["users"]
+    declared = drafted(folder / "log", tables, "parquet")
+    assert declared["item"]["item_id"]["kind"] == "categorical"
+    try:
+        dataset = prepare(folder / "log", folder / "made", report=silent)
+    except DataError:
+        return
+    assert len(dataset) > 0
