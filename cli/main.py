@@ -241,7 +241,8 @@ def report(
     bundle: Annotated[
         Path | None,
         typer.Option(
-            metavar="BUNDLE", help="RUN's bundle, whose graphs are timed.",
+            metavar="BUNDLE",
+            help="RUN's bundle, whose graphs are timed.",
             show_default="the model in PyTorch",
         ),
     ] = None,

@@ -58,7 +58,9 @@ def collect(run: Trained, both: Sides, bundle: Path | str | None = None) -> Repo
     """All that the page says."""
     measured = [one for measure in MEASURES if (one := gain(both, measure)) is not None]
     if not measured:
-        raise ReportError("no list of the split has an item that was chosen; nothing can be judged.")
+        raise ReportError(
+            "no list of the split has an item that was chosen; nothing can be judged."
+        )
     parts = slice_gains(both, slices(both))
     described = describe(both.dataset, both.after.split)
     facts = {name: described[name] for name in FACTS}

@@ -71,4 +71,3 @@ def _timed(step: str, calls: list[Callable[[], Any]]) -> Cost:
         times.append(1000.0 * (perf_counter() - began))
     p50, p99 = np.quantile(times, [0.5, 0.99])
     return Cost(step, float(p50), float(p99))
-

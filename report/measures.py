@@ -30,7 +30,7 @@ class Measure:
 
     def show(self, value: float) -> str:
         """As a person reads it."""
-        return f"{value:.1%}" if self.percent else f"{value:.2f}" if self.fewer else f"{value:.4f}"
+        return f"{value:.1%}" if self.percent else f"{value:.2f}" if self.fewer else f"{value:.3f}"
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,10 @@ def verdict(report: Report) -> str:
     low, high = first.interval
     said = SAID[first.verdict].format(before=sides.before_name)
     return (
-        f"On {first.found.lists:,} lists of {first.found.users:,} users that it was not trained on, "
-        f"{sides.after_name} {said}: {METRIC.upper()} {first.before:.3f} to {first.after:.3f} "
-        f"({first.difference:+.3f}, 95% interval {low:+.3f} to {high:+.3f}). {NEXT[first.verdict]}"
+        f"On {first.found.lists:,} lists of {first.found.users:,} users that it was not trained "
+        f"on, {sides.after_name} {said}: {METRIC.upper()} {first.before:.3f} to {first.after:.3f} "
+        f"({signed(first.difference)}, 95% interval {signed(low)} to {signed(high)}). "
+        f"{NEXT[first.verdict]}"
     )
 
 
@@ -81,7 +82,6 @@ def _answer(report: Report) -> Section:
         Card(f"{one.measure.show(one.before)} → {one.measure.show(one.after)}", one.measure.title)
         for one in report.gains
     ]
-    cards.append(Card(f"{report.changes.first:.0%}", "of lists begin with another item"))
     if report.costs:
         slowest = max(report.costs, key=lambda one: one.p50)
         cards.append(Card(f"{slowest.p50:.2f} ms", f"{slowest.step}, a list (median)"))
@@ -95,7 +95,7 @@ def _overall(report: Report) -> Section:
     rows = [(one.measure.title, one.measure.show(one.before), one.measure.show(one.after),
              _signed(one, one.difference), _interval(one), one.verdict)
             for one in report.gains]  # fmt: skip
-    beside = [(NAMES[name], f"{report.sides.references[name].mean(METRIC):.4f}")
+    beside = [(NAMES[name], f"{report.sides.references[name].mean(METRIC):.3f}")
               for name in ASIDE if name in report.sides.references]  # fmt: skip
     note = (
         f"Paired by list; intervals by bootstrap over users ({RESAMPLES:,} resamples). Better: the "
@@ -122,13 +122,13 @@ def _for_whom(report: Report) -> Section:
         gain = one.gain
         rows.append((
             named, one.title, f"{one.lists:,}", f"{gain.before:.3f} → {gain.after:.3f}",
-            f"{gain.difference:+.3f}", Span(*gain.interval, gain.difference, low, high),
+            signed(gain.difference), Span(*gain.interval, gain.difference, low, high),
             gain.verdict,
         ))  # fmt: skip
     head = ("", "lists with", "lists", "NDCG@10", "gain", "95% interval", "")
     note = (
-        f"NDCG@10 by kind of list; kinds of fewer than {FEWEST} lists are not judged. The thin line "
-        "is 0. With so many kinds one interval in twenty misses the truth by chance alone."
+        f"NDCG@10 by kind of list; kinds of fewer than {FEWEST} lists are not judged. The thin "
+        "line is 0. Of so many intervals one in twenty misses the truth by chance alone."
     )
     return Section("For whom?", [Table(head, rows, numbers={2, 3, 4})], note)
 
@@ -148,8 +148,8 @@ def _what_changes(report: Report) -> Section:
 def _examples(report: Report) -> Section:
     parts = [_example(one, report.sides) for one in report.examples]
     note = (
-        "Chosen by rule: two lists with the median gain, the two that win most and the two that lose "
-        "most by NDCG@10. ★ is what the person went on to choose; the model was not shown it."
+        "Chosen by rule: two lists with the median gain, the two that win most and the two that "
+        "lose most by NDCG@10. ★ is what the person went on to choose; the model was not shown it."
     )
     return Section("Lists, before and after", parts, note)
 
@@ -158,7 +158,7 @@ def _example(one: Example, sides: Sides) -> Lists:
     history = f"Newest in the history: {', '.join(one.history)}." if one.history else "No history."
     rest = f" {one.left_out} more candidates lie below." if one.left_out else ""
     return Lists(
-        f"List {one.list_id}: {one.why} (NDCG@10 {one.gain:+.2f})",
+        f"List {one.list_id}: {one.why} (NDCG@10 {signed(one.gain, 2)})",
         history + rest,
         (sides.before_name, sides.after_name),
         ([_line(line) for line in one.before],
@@ -176,8 +176,8 @@ def _line(line: Line, place: int | None = None) -> Listed:
 def _cost(report: Report) -> Section:
     rows = [(one.step, f"{one.p50:.2f}", f"{one.p99:.2f}") for one in report.costs]
     note = (
-        "One list at a time on one thread of this machine, with the lists judged above. `psad bench "
-        "BUNDLE` measures the whole way of a request through the service."
+        "One list at a time on one thread of this machine, with the lists judged above. `psad "
+        "bench BUNDLE` measures the whole way of a request through the service."
     )
     return Section("What it costs online", [
         Table(("step", "p50 ms", "p99 ms"), rows, numbers={1, 2})], note)  # fmt: skip
@@ -188,8 +188,13 @@ def _texts(lines: Sequence[str]) -> Iterator[Text]:
         yield Text(line)
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """+0.123, or with a minus that is as wide."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def _signed(one: Gain, value: float) -> str:
-    return f"{100 * value:+.1f} points" if one.measure.percent else f"{value:+.3f}"
+    return f"{signed(100 * value, 1)} points" if one.measure.percent else signed(value)
 
 
 def _interval(one: Gain) -> str:

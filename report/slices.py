@@ -55,7 +55,7 @@ def _history(sides: Sides) -> Iterator[Part]:
 def _activity(sides: Sides) -> Iterator[Part]:
     counts = lists_in_training(sides)
     for title, rows in _classes(counts, ACTIVITY, "new users", "list", "lists"):
-        yield "lists of the user in training", title, rows
+        yield "user's training lists", title, rows
 
 
 def _cold(sides: Sides) -> Iterator[Part]:

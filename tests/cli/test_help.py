@@ -14,7 +14,7 @@ from cli.serve import HELP
 from service.settings import PREFIX, Settings
 
 WAY = ("prepare", "train", "evaluate", "export", "serve")
-VERBS = (*WAY, "simulate", "reproduce")
+VERBS = ("prepare", "train", "evaluate", "report", "export", "serve", "simulate", "reproduce")
 runner = CliRunner()
 
 
