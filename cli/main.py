@@ -234,6 +234,58 @@ def evaluate(
 
 
 @app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="What `train` wrote.")],
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="A run to compare with.", show_default="the order as it came"
+        ),
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="RUN's bundle, whose graphs are timed.",
+            show_default="the model in PyTorch",
+        ),
+    ] = None,
+    split: Annotated[Part, typer.Option(help="Which lists to judge on.")] = Part.test,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="Order by the scores, or by the generated list.",
+            show_default="the scores where there are any",
+        ),
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Where RUN's dataset lies now, if it was moved.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page.", show_default="RUN/report.html")
+    ] = None,
+) -> None:
+    """Say what a run would change, on one page for people.
+
+    The page compares RUN's order of the test lists with the order as it came, or with another
+    run's: is it better and for whom, what changes, lists before and after, what it costs online,
+    and what a log cannot tell. It is one HTML file with its pictures inside.
+
+    \b
+    Examples:
+      psad report runs/first
+      psad report runs/first --beside runs/lambdamart --bundle bundles/psad
+      psad report runs/first --mode generator --out generator.html
+    """
+    from report import report_run
+
+    report_run(
+        run, beside=beside, bundle=bundle, dataset=dataset, split=split.value,
+        mode=mode.value if mode else None, file=out,
+    )  # fmt: skip
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="What `train` wrote.")],
     bundle: Annotated[

@@ -79,12 +79,27 @@ class Noted:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A table's cell that draws an interval and its middle, on a scale from `start` to `end`."""
+
+    low: float
+    high: float
+    value: float
+    start: float
+    end: float
+
+    def at(self, number: float) -> float:
+        """Where a number stands on the scale, in percent."""
+        return 100 * (number - self.start) / ((self.end - self.start) or 1.0)
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows of texts and bars below a head; the columns in `numbers` stand on the right."""
 
     kind: ClassVar = "table"
     head: Sequence[str]
-    rows: Sequence[Sequence[str | Bar | Noted]]
+    rows: Sequence[Sequence[str | Bar | Noted | Span]]
     numbers: Collection[int] = ()
 
 
@@ -96,7 +111,27 @@ class Text:
     text: str
 
 
-Part = Cards | Warnings | Figures | Table | Text
+@dataclass(frozen=True)
+class Listed:
+    """An item of an ordered list."""
+
+    text: str
+    marked: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Two orders of one list, side by side."""
+
+    kind: ClassVar = "lists"
+    title: str
+    text: str
+    names: tuple[str, str]
+    sides: tuple[Sequence[Listed], Sequence[Listed]]
+
+
+Part = Cards | Warnings | Figures | Table | Text | Lists
 
 
 @dataclass(frozen=True)

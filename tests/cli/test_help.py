@@ -14,7 +14,9 @@ from cli.serve import HELP
 from service.settings import PREFIX, Settings
 
 WAY = ("prepare", "train", "evaluate", "export", "serve")
-VERBS = (*WAY, "bench", "simulate", "reproduce")
+VERBS = (
+    "prepare", "train", "evaluate", "report", "export", "serve", "bench", "simulate", "reproduce",
+)  # fmt: skip
 runner = CliRunner()
 
 

@@ -1,0 +1,73 @@
+"""What a model costs online: milliseconds a list, on this machine, on the lists that are judged.
+
+With a bundle its graphs are timed in ONNX Runtime as a service runs them, on one thread, and the
+encoding of a request beside them; without, the model in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from export.parity import session
+from features.bundle import Bundle, resolve
+from features.encode import Encoder
+from model.latency import latency
+from report.sides import ReportError, Sides, Trained
+
+LISTS, WARM_UP = 300, 20
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Milliseconds of one step for one list."""
+
+    step: str
+    p50: float
+    p99: float
+
+
+def costs(run: Trained, sides: Sides, bundle: Path | str | None = None) -> list[Cost]:
+    """Time one list at a time. Raises ReportError where the bundle is of another run's model."""
+    if bundle is None:
+        (found,) = latency(run.ranker, sides.dataset, sides.after.split, mode=run.mode, sizes=(1,))
+        return [Cost(f"{run.name} in PyTorch", found.p50, found.p99)]
+    return list(_of_bundle(run, sides, resolve(Path(bundle))))
+
+
+def _of_bundle(run: Trained, sides: Sides, bundle: Bundle) -> Iterator[Cost]:
+    made_of = bundle.manifest.config
+    settings = run.config.model_dump(mode="json", exclude={"dataset"})
+    if bundle.manifest.fingerprint != run.config.fingerprint or made_of != settings:
+        raise ReportError(
+            f"{bundle.folder} was not exported from {run.folder}; export that run, or name its "
+            "bundle."
+        )
+    encoder = Encoder(bundle.schema, bundle.catalogue)
+    every = sides.lists[np.linspace(0, len(sides.lists) - 1, LISTS).astype(int)]
+    requests = [sides.dataset.request(int(index)) for index in every]
+    encoded = [encoder.encode_request(request)[0] for request in requests]
+    yield _timed("encoding a request", [partial(encoder.encode_request, one) for one in requests])
+    graphs = {"the scorer in ONNX Runtime": bundle.scorer, "the generator": bundle.generator}
+    for step, path in graphs.items():
+        if path is not None:
+            run_graph = session(path).run
+            yield _timed(step, [partial(run_graph, None, arrays) for arrays in encoded])
+
+
+def _timed(step: str, calls: list[Callable[[], Any]]) -> Cost:
+    for call in calls[:WARM_UP]:
+        call()
+    times = []
+    for call in calls:
+        began = perf_counter()
+        call()
+        times.append(1000.0 * (perf_counter() - began))
+    p50, p99 = np.quantile(times, [0.5, 0.99])
+    return Cost(step, float(p50), float(p99))

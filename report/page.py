@@ -1,0 +1,202 @@
+"""The page of a report: its sentences, cards, tables and pictures, in the order they are asked for.
+
+Is it better? For whom? What changes? Show me. What does it cost? What do you not know?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from data.page import Card, Cards, Figures, Listed, Lists, Section, Span, Table, Text, Warnings
+from data.page import page as html
+from model.compare import LEVEL_MARGIN, RESAMPLES
+from model.table import METRIC
+from report.changes import Changes
+from report.cost import Cost
+from report.examples import Example, Line
+from report.measures import FEWEST, Gain, Slice
+from report.pictures import agreement, entered, flow, gains
+from report.sides import Sides
+
+ASIDE = ("oracle", "random", "order_only", "popularity", "click_rate")
+NAMES = {
+    "oracle": "the best order in hindsight", "random": "chance",
+    "order_only": "places by how often they are chosen", "popularity": "most chosen first",
+    "click_rate": "highest click rate first",
+}  # fmt: skip
+SAID = {
+    "better": "is better than {before}",
+    "level": "is level with {before}",
+    "undecided": "cannot be told from {before} by these lists",
+    "worse": "is worse than {before}",
+}
+NEXT = {
+    "better": "Worth an online test.",
+    "level": "It costs no quality; whether it wins any, these lists do not show.",
+    "undecided": "More lists would tell, or an online test; until then nothing is certain.",
+    "worse": "Keep what you have; `docs/own-data.md` says what to look at.",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the page says."""
+
+    sides: Sides
+    gains: Sequence[Gain]  # of every measure, NDCG@10 first
+    slices: Sequence[Slice]
+    changes: Changes
+    examples: Sequence[Example]
+    costs: Sequence[Cost]
+    limits: Sequence[str]
+    facts: Mapping[str, str]  # what the page was made of and by
+
+
+def render(report: Report) -> str:
+    """The page as HTML."""
+    sections = [_answer(report), _overall(report), _for_whom(report), _what_changes(report)]
+    if report.examples:
+        sections.append(_examples(report))
+    sections += [_cost(report), Section("What this log cannot tell", list(_texts(report.limits)))]
+    title = f"{report.sides.after_name} on {report.sides.dataset.info['name']}"
+    foot = " · ".join(f"{name}: {value}" for name, value in report.facts.items())
+    return html(title, sections, lead=verdict(report), foot=foot)
+
+
+def verdict(report: Report) -> str:
+    """The answer in two sentences."""
+    sides, first = report.sides, report.gains[0]
+    low, high = first.interval
+    said = SAID[first.verdict].format(before=sides.before_name)
+    return (
+        f"On {first.found.lists:,} lists of {first.found.users:,} users that it was not trained "
+        f"on, {sides.after_name} {said}: {METRIC.upper()} {first.before:.3f} to {first.after:.3f} "
+        f"({signed(first.difference)}, 95% interval {signed(low)} to {signed(high)}). "
+        f"{NEXT[first.verdict]}"
+    )
+
+
+def _answer(report: Report) -> Section:
+    cards = [
+        Card(f"{one.measure.show(one.before)} → {one.measure.show(one.after)}", one.measure.title)
+        for one in report.gains
+    ]
+    if report.costs:
+        slowest = max(report.costs, key=lambda one: one.p50)
+        cards.append(Card(f"{slowest.p50:.2f} ms", f"{slowest.step}, a list (median)"))
+    worse = [f"It is worse for {one.family}: {one.title}." for one in report.slices
+             if one.gain is not None and one.gain.verdict == "worse"]  # fmt: skip
+    return Section("", [Cards(cards), *([Warnings(worse)] if worse else [])])
+
+
+def _overall(report: Report) -> Section:
+    head = ("", report.sides.before_name, report.sides.after_name, "difference", "95% interval", "")
+    rows = [(one.measure.title, one.measure.show(one.before), one.measure.show(one.after),
+             _signed(one, one.difference), _interval(one), one.verdict)
+            for one in report.gains]  # fmt: skip
+    beside = [(NAMES[name], f"{report.sides.references[name].mean(METRIC):.3f}")
+              for name in ASIDE if name in report.sides.references]  # fmt: skip
+    note = (
+        f"Paired by list; intervals by bootstrap over users ({RESAMPLES:,} resamples). Better: the "
+        f"interval lies on the good side of 0. Level, for NDCG@10: it ends above −{LEVEL_MARGIN}."
+    )
+    return Section("Is the order better?", [
+        Table(head, rows, numbers={1, 2, 3, 4}),
+        Text("The same lists in orders that need no model, by NDCG@10:"),
+        Table(("order", "NDCG@10"), beside, numbers={1}),
+    ], note)  # fmt: skip
+
+
+def _for_whom(report: Report) -> Section:
+    judged = [one.gain.interval for one in report.slices if one.gain is not None]
+    low = min([0.0, *(one[0] for one in judged)])
+    high = max([0.0, *(one[1] for one in judged)])
+    rows, family = [], ""
+    for one in report.slices:
+        named = one.family if one.family != family else ""
+        family = one.family
+        if one.gain is None:
+            rows.append((named, one.title, f"{one.lists:,}", "", "", "", "too few lists"))
+            continue
+        gain = one.gain
+        rows.append((
+            named, one.title, f"{one.lists:,}", f"{gain.before:.3f} → {gain.after:.3f}",
+            signed(gain.difference), Span(*gain.interval, gain.difference, low, high),
+            gain.verdict,
+        ))  # fmt: skip
+    head = ("", "lists with", "lists", "NDCG@10", "gain", "95% interval", "")
+    note = (
+        f"NDCG@10 by kind of list; kinds of fewer than {FEWEST} lists are not judged. The thin "
+        "line is 0. Of so many intervals one in twenty misses the truth by chance alone."
+    )
+    return Section("For whom?", [Table(head, rows, numbers={2, 3, 4})], note)
+
+
+def _what_changes(report: Report) -> Section:
+    changes, sides = report.changes, report.sides
+    cards = Cards([
+        Card(f"{changes.first:.0%}", "of lists begin with another item"),
+        Card(f"{changes.any:.0%}", f"of lists differ somewhere in their first {sides.shown}"),
+        Card(f"{changes.entered.mean():.1f}", f"items in the first {sides.shown} that were not"),
+        Card(f"{changes.moved:.1f}", "places that an item moves by, on average"),
+    ])  # fmt: skip
+    drawn = Figures([gains(report.sides), agreement(changes), entered(changes), flow(changes)])
+    return Section("What changes", [cards, drawn])
+
+
+def _examples(report: Report) -> Section:
+    parts = [_example(one, report.sides) for one in report.examples]
+    note = (
+        "Chosen by rule: two lists with the median gain, the two that win most and the two that "
+        "lose most by NDCG@10. ★ is what the person went on to choose; the model was not shown it."
+    )
+    return Section("Lists, before and after", parts, note)
+
+
+def _example(one: Example, sides: Sides) -> Lists:
+    history = f"Newest in the history: {', '.join(one.history)}." if one.history else "No history."
+    rest = f" {one.left_out} more candidates lie below." if one.left_out else ""
+    return Lists(
+        f"List {one.list_id}: {one.why} (NDCG@10 {signed(one.gain, 2)})",
+        history + rest,
+        (sides.before_name, sides.after_name),
+        ([_line(line) for line in one.before],
+         [_line(line, place) for place, line in enumerate(one.after, start=1)]),
+    )  # fmt: skip
+
+
+def _line(line: Line, place: int | None = None) -> Listed:
+    """`place` is given on the side that moved: then the line says from where."""
+    moved = 0 if place is None else line.was - place
+    arrow = "" if not moved else f"▲ {moved}" if moved > 0 else f"▼ {-moved}"
+    return Listed(line.title, line.chosen, arrow)
+
+
+def _cost(report: Report) -> Section:
+    rows = [(one.step, f"{one.p50:.2f}", f"{one.p99:.2f}") for one in report.costs]
+    note = (
+        "One list at a time on one thread of this machine, with the lists judged above. `psad "
+        "bench BUNDLE` measures the whole way of a request through the service."
+    )
+    return Section("What it costs online", [
+        Table(("step", "p50 ms", "p99 ms"), rows, numbers={1, 2})], note)  # fmt: skip
+
+
+def _texts(lines: Sequence[str]) -> Iterator[Text]:
+    for line in lines:
+        yield Text(line)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """+0.123, or with a minus that is as wide."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _signed(one: Gain, value: float) -> str:
+    return f"{signed(100 * value, 1)} points" if one.measure.percent else signed(value)
+
+
+def _interval(one: Gain) -> str:
+    low, high = one.interval
+    return f"{_signed(one, low)} to {_signed(one, high)}"

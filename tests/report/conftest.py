@@ -1,0 +1,56 @@
+"""The small dataset of tests/model, and two runs on it: a network and trees."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from data.dataset import Dataset
+from model.train import train
+from report.sides import Sides, dataset_of, load, sides
+
+_shared = importlib.util.spec_from_file_location(
+    "shared_with_tests_of_models", Path(__file__).parents[1] / "model" / "conftest.py"
+)
+assert _shared is not None
+assert _shared.loader is not None
+shared = importlib.util.module_from_spec(_shared)
+_shared.loader.exec_module(shared)
+dataset, plain = shared.dataset, shared.plain
+
+TINY = {
+    "width": "8", "embedding_width": "4", "heads": "2", "profile_width": "4", "epochs": "3",
+    "batch_size": "64",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A joint run of PSAD; tests read it only."""
+    folder = tmp_path_factory.mktemp("runs") / "psad"
+    train(dataset.folder, folder, overrides=TINY)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trees(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LambdaMART on the same lists."""
+    folder = tmp_path_factory.mktemp("runs") / "trees"
+    train(dataset.folder, folder, model="lambdamart", overrides={"trees": "5", "threads": "1"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def both(run: Path) -> Sides:
+    """The run's scorer beside the incoming order, on the test lists."""
+    trained = load(run)
+    return sides(trained, dataset_of(trained), "test")
+
+
+@pytest.fixture(scope="session")
+def many(run: Path) -> Sides:
+    """The same on the training lists: more of them, with histories of every length."""
+    trained = load(run)
+    return sides(trained, dataset_of(trained), "train")
