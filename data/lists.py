@@ -15,7 +15,7 @@ import operator
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -92,6 +92,21 @@ class SourceSpec(BaseModel):
     def _readable(cls, text: str) -> str:
         Positive.parse(text)
         return text
+
+
+class Described(Protocol):
+    """What is known of a log beside its impressions; RawLog says what each holds."""
+
+    @property
+    def items(self) -> pl.DataFrame: ...
+    @property
+    def users(self) -> pl.DataFrame: ...
+    @property
+    def spec(self) -> SourceSpec: ...
+    @property
+    def dropped(self) -> Counter[str]: ...
+    @property
+    def facts(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ import polars as pl
 
 from data import sources
 from data.dataset import FORMAT, SPLITS, Dataset, read_info
-from data.lists import Arranged, History, RawLog, arrange
+from data.coded import code
+from data.lists import Described, History, RawLog, arrange
 from data.splits import NOTES, Split
 from data.write import write
 from features.errors import DataError
@@ -70,13 +71,9 @@ def prepare_log(
         named = source or log.spec.name
         facts = {"source": named, "split": chosen, "seed": seed, "history": history}
         write(
-            log,
-            arranged,
-            made,
-            facts | log.facts | facts_of(log, arranged),
-            derived=derived,
-            seed=seed,
-        )
+            log, code(log, arranged), made, facts | log.facts | facts_of(log, arranged.lists),
+            derived=derived, seed=seed, scratch=Path(scratch),
+        )  # fmt: skip
         if target.exists():
             target.rename(Path(scratch) / "replaced")
         made.rename(target)
@@ -101,9 +98,9 @@ def check_target(folder: Path) -> None:
             ) from error
 
 
-def facts_of(log: RawLog, arranged: Arranged) -> dict[str, Any]:
+def facts_of(log: Described, lists: pl.DataFrame) -> dict[str, Any]:
     """What the dataset's description says of the log."""
-    spec, lists = log.spec, arranged.lists
+    spec = log.spec
     length, positives = pl.col("length"), pl.col("positives")
     reasons = {
         f"lists of fewer than {spec.min_list} items": length < spec.min_list,

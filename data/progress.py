@@ -1,0 +1,19 @@
+"""Progress bars: a name for the phase, a total that is known, nothing where nobody looks.
+
+A bar is silent where stderr is no terminal, and where there is so little to do that it would only
+flash.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm import tqdm
+
+FEW = 200_000  # rows that take no time worth a bar
+
+
+def bar(what: str, total: int, unit: str, *, rows: int) -> tqdm[Any]:
+    """A bar of `total` steps for a log of `rows` rows."""
+    hidden = True if rows <= FEW else None  # None: tqdm looks whether stderr is a terminal
+    return tqdm(total=total, unit=unit, desc=what, unit_scale=True, disable=hidden)
