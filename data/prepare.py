@@ -19,6 +19,7 @@ from data.dataset import FORMAT, SPLITS, Dataset, read_info
 from data.coded import code
 from data.lists import Described, History, RawLog, arrange
 from data.splits import NOTES, Split
+from data.stream import arranged_on_disk
 from data.write import write
 from features.errors import DataError
 
@@ -41,12 +42,24 @@ def prepare(
     target folder is replaced only by a whole dataset, and only where it holds one already (or
     nothing).
     """
-    check_target(Path(folder))
-    log = sources.read(source, seed, lists)
-    return prepare_log(
-        log, folder, source=str(source), split=split, seed=seed, derived=derived, history=history,
-        report=report,
-    )  # fmt: skip
+    target = Path(folder)
+    check_target(target)
+    if not sources.is_own(source, lists):
+        log = sources.read(source, seed, lists)
+        return prepare_log(
+            log, folder, source=str(source), split=split, seed=seed, derived=derived,
+            history=history, report=report,
+        )  # fmt: skip
+
+    def build(made: Path, scratch: Path) -> None:
+        with sources.opened(source, scratch) as own:
+            chosen = split or own.spec.split
+            coded = arranged_on_disk(own, chosen, scratch, seed=seed, history=history)
+            facts = {"source": str(source), "split": chosen, "seed": seed, "history": history}
+            facts |= own.facts | facts_of(own, coded.lists)
+            write(own, coded, made, facts, derived=derived, seed=seed, scratch=scratch)
+
+    return _placed(target, build, report)
 
 
 def prepare_log(
@@ -65,17 +78,27 @@ def prepare_log(
     check_target(target)
     chosen = split or log.spec.split
     arranged = arrange(log, chosen, seed=seed, history=history)
+    facts = {"source": source or log.spec.name, "split": chosen, "seed": seed, "history": history}
+    facts |= log.facts | facts_of(log, arranged.lists)
+
+    def build(made: Path, scratch: Path) -> None:
+        coded = code(log, arranged)
+        write(log, coded, made, facts, derived=derived, seed=seed, scratch=scratch)
+
+    return _placed(target, build, report)
+
+
+def _placed(
+    target: Path, build: Callable[[Path, Path], None], report: Callable[[str], None]
+) -> Dataset:
+    """Build a dataset beside the target, with a scratch folder of its own, and move it there."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        made = Path(scratch) / "dataset"
-        named = source or log.spec.name
-        facts = {"source": named, "split": chosen, "seed": seed, "history": history}
-        write(
-            log, code(log, arranged), made, facts | log.facts | facts_of(log, arranged.lists),
-            derived=derived, seed=seed, scratch=Path(scratch),
-        )  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as beside:
+        made, scratch = Path(beside) / "dataset", Path(beside) / "scratch"
+        scratch.mkdir()
+        build(made, scratch)
         if target.exists():
-            target.rename(Path(scratch) / "replaced")
+            target.rename(Path(beside) / "replaced")
         made.rename(target)
     dataset = Dataset.load(target)
     report(describe(dataset))

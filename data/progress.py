@@ -11,9 +11,10 @@ from typing import Any
 from tqdm import tqdm
 
 FEW = 200_000  # rows that take no time worth a bar
+SMALL = 10_000_000  # bytes, likewise
 
 
-def bar(what: str, total: int, unit: str, *, rows: int) -> tqdm[Any]:
-    """A bar of `total` steps for a log of `rows` rows."""
-    hidden = True if rows <= FEW else None  # None: tqdm looks whether stderr is a terminal
+def bar(what: str, total: int, unit: str, *, rows: int = 0, size: int = 0) -> tqdm[Any]:
+    """A bar of `total` steps, for a log of so many rows or bytes."""
+    hidden = True if rows <= FEW and size <= SMALL else None  # None: tqdm looks whether stderr is a terminal
     return tqdm(total=total, unit=unit, desc=what, unit_scale=True, disable=hidden)
