@@ -75,16 +75,16 @@ class Files:
         """All rows, part after part."""
         return pl.concat([part.lazy(self.types) for part in self.parts])
 
-    def chunks(self, size: int | None = None) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Row number and rows of one piece after another."""
-        size = size or CHUNK_ROWS
+    def chunks(self, columns: list[str] | None = None) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Row number and rows of one piece after another, all columns or some."""
+        size, wanted = CHUNK_ROWS, pl.all() if columns is None else pl.col(columns)
         held: list[pl.LazyFrame] = []
         start, rows = 0, 0  # of what is held
         for part in self.parts:
             done = 0
             while done < part.rows:
                 taken = min(size - rows, part.rows - done)
-                held.append(part.lazy(self.types).slice(done, taken))
+                held.append(part.lazy(self.types).slice(done, taken).select(wanted))
                 done, rows = done + taken, rows + taken
                 if rows == size:
                     yield start, pl.concat(held).collect()

@@ -22,7 +22,7 @@ import polars as pl
 
 from data.files import Files, has_table, is_csv, open_files
 from data.problems import RowsError
-from data.whole import LATEST, Whole, float_of, iso_of, measure, own_unit, zoned
+from data.whole import LATEST, Whole, float_of, iso_of, own_unit, zoned
 from features.errors import DataError, ValueRefused
 from features.values import ID_LENGTH, LARGEST, text_of
 
@@ -56,7 +56,7 @@ class Table:
     def of(self, column: str, separator: str | None = None) -> Whole:
         """What holds of the whole column."""
         found = self.whole.get(column)
-        return found or measure(self.frame.lazy(), {column: separator})[column]
+        return Whole.of(self.frame[column], separator) if found is None else found
 
     def require(self, columns: Iterable[str], reason: str) -> None:
         """Raise DataError where a column is missing."""
@@ -88,11 +88,11 @@ class Table:
 
     def written(self, column: str) -> pl.Series:
         """Text as it stands in the file, the text form of all else; null where missing."""
-        return self._written(column, self.frame[column], self.of(column).decimal_point)
+        return self._written(column, self.frame[column], self.of(column).point_zero)
 
-    def _written(self, column: str, series: pl.Series, decimal_point: bool) -> pl.Series:
+    def _written(self, column: str, series: pl.Series, point_zero: bool) -> pl.Series:
         if series.dtype == pl.String:
-            return series.str.strip_suffix(".0") if decimal_point else series
+            return series.str.strip_suffix(".0") if point_zero else series
         if series.dtype.is_temporal() or series.dtype in (pl.Categorical, pl.Enum):
             return series.cast(pl.String)
         if series.dtype.is_integer():
@@ -145,7 +145,7 @@ class Table:
         flat = pl.DataFrame({"row": rows})
         if isinstance(series.dtype, pl.List | pl.Array):
             flat = flat.with_columns(value=series).explode("value")
-            flat = flat.with_columns(value=self._written(column, flat["value"], members.decimal_point))
+            flat = flat.with_columns(value=self._written(column, flat["value"], members.point_zero))
         else:
             flat = flat.with_columns(value=self.written(column).str.split(separator))
             text = flat.explode("value")["value"].str.strip_chars()

@@ -1,4 +1,4 @@
-"""What holds of a whole column, found in one pass that holds little of it in memory.
+"""What holds of a whole column, found piece by piece.
 
 A column of nothing but `24.0` is one of whole numbers, one of nothing but numbers is numeric, and
 the largest time says what unit all are in: none of this can be said of a piece of a table.
@@ -6,7 +6,6 @@ the largest time says what unit all are in: none of this can be said of a piece 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,89 +25,72 @@ TRUTHS = {"true": "1", "false": "0"}
 
 @dataclass(frozen=True)
 class Whole:
-    """What holds of all values of a column."""
+    """What holds of all values of a column that were looked at."""
 
-    decimal_point: bool = False  # text: every value is a whole number with `.0` behind it
-    form: Literal["text", "truth", "number"] = "text"  # text: what all of it could be
-    unit: int | None = None  # the unit of times a second, where there are numbers at all
-    zoned: bool = False  # text: whether some value ends in a time zone
+    point_zero: bool = True  # text: every value is a whole number with `.0` behind it
+    truths: bool = True  # text: every value is true or false
+    numbers: bool = True  # text: every value is a number that keeps its text form as one
+    meant: bool = False  # text: some value is not blank
+    zoned: bool = False  # text: some value is a time with a zone
+    largest: float | None = None  # of the numbers, and text that can be read as one
     parts: Whole | None = None  # of what a bag holds
+
+    @classmethod
+    def of(cls, series: pl.Series, separator: str | None = None) -> Whole:
+        """Look at a column; at what a bag holds too, where the separator of its text is given."""
+        members = None
+        if isinstance(series.dtype, pl.List | pl.Array):
+            members = cls.of(series.explode())
+        elif separator is not None and series.dtype == pl.String:
+            members = cls.of(series.unique().str.split(separator).explode())
+        distinct = series if series.dtype.is_nested() else series.unique()
+        found = distinct.alias("c").to_frame().select(_aggregates(series.dtype))
+        return cls(**found.row(0, named=True), parts=members)
+
+    def __or__(self, other: Whole) -> Whole:
+        """What holds of both columns, one after the other."""
+        largest = [one.largest for one in (self, other) if one.largest is not None]
+        return Whole(
+            self.point_zero and other.point_zero, self.truths and other.truths,
+            self.numbers and other.numbers, self.meant or other.meant, self.zoned or other.zoned,
+            max(largest, default=None),
+            self.members | other.members if self.parts or other.parts else None,
+        )  # fmt: skip
 
     @property
     def members(self) -> Whole:
         """The same of what a bag holds."""
         return self.parts or Whole()
 
+    @property
+    def form(self) -> Literal["text", "truth", "number"]:
+        """What text without exception could be."""
+        if not self.meant:
+            return "text"
+        return "truth" if self.truths else "number" if self.numbers else "text"
 
-def measure(lazy: pl.LazyFrame, columns: Mapping[str, str | None]) -> dict[str, Whole]:
-    """What holds of columns; for a bag the separator of its text is given."""
-    types = lazy.collect_schema()
-    queries = [
-        lazy.select(named for name in columns for named in _aggregates(name, types[name])),
-        *(_exploded(lazy, name, types[name], sign) for name, sign in columns.items()),
-    ]
-    found, *inner = pl.collect_all(
-        [query for query in queries if query is not None], engine="streaming"
-    )
-    inside = iter(inner)
-    return {
-        name: _whole(
-            name, types[name], found,
-            None if query is None else _whole(name, _inner(types[name]), next(inside), None),
-        )
-        for name, query in zip(columns, queries[1:], strict=True)
-    }  # fmt: skip
+    @property
+    def unit(self) -> int | None:
+        """The unit of times as numbers; None where there are no numbers."""
+        return None if self.largest is None else unit_of(self.largest)
 
 
-def _exploded(
-    lazy: pl.LazyFrame, name: str, kind: pl.DataType, separator: str | None
-) -> pl.LazyFrame | None:
-    if isinstance(kind, pl.List | pl.Array):
-        flat = lazy.select(name).explode(name)
-    elif separator is not None and kind == pl.String:
-        flat = lazy.select(pl.col(name).str.split(separator)).explode(name)
-    else:
-        return None
-    return flat.select(_aggregates(name, _inner(kind)))
-
-
-def _inner(kind: pl.DataType) -> pl.DataType:
-    return kind.inner if isinstance(kind, pl.List | pl.Array) else kind  # type: ignore[return-value]
-
-
-def _aggregates(name: str, kind: pl.DataType) -> list[pl.Expr]:
-    number = float_of(name, kind).fill_nan(None).abs().max().alias(f"{name}:largest")
+def _aggregates(kind: pl.DataType) -> list[pl.Expr]:
+    largest = float_of("c", kind).fill_nan(None).abs().max().alias("largest")
     if kind != pl.String:
-        return [number]
-    value = pl.col(name).str.strip_chars()
+        return [largest]
+    value = pl.col("c").str.strip_chars()
     read, blank = value.cast(pl.Float64, strict=False), value == ""
     beyond = (read.abs() >= EXACT) | (read.is_null() & (value.str.len_chars() > SHORT))
-    found = {
-        "point": pl.col(name).str.contains(POINT_ZERO).all(),
-        "meant": (~blank).any(),
-        "truths": (value.str.to_lowercase().is_in(list(TRUTHS)) | blank).all(),
-        "numbers": (value.str.contains(NUMBER) | blank).all(),
-        "beyond": beyond.any(),
-        "zoned": zoned(name).any(),
-    }
-    return [number, *(expression.alias(f"{name}:{what}") for what, expression in found.items())]
-
-
-def _whole(name: str, kind: pl.DataType, found: pl.DataFrame, parts: Whole | None) -> Whole:
-    largest = found[f"{name}:largest"].item()
-    unit = None if largest is None else unit_of(largest)
-    if kind != pl.String:
-        return Whole(unit=unit, parts=parts)
-    says = {
-        what: bool(found[f"{name}:{what}"].item())
-        for what in ("point", "meant", "truths", "numbers", "beyond", "zoned")
-    }
-    form: Literal["text", "truth", "number"] = "text"
-    if says["meant"] and says["truths"]:
-        form = "truth"
-    elif says["meant"] and says["numbers"] and not says["beyond"]:
-        form = "number"
-    return Whole(says["point"], form, unit, says["zoned"], parts)
+    number = value.str.contains(NUMBER) & ~beyond.fill_null(False)
+    return [
+        largest,
+        pl.col("c").str.contains(POINT_ZERO).all().alias("point_zero"),
+        (value.str.to_lowercase().is_in(list(TRUTHS)) | blank).all().alias("truths"),
+        (number | blank).all().alias("numbers"),
+        (~blank).any().alias("meant"),
+        zoned("c").any().alias("zoned"),
+    ]
 
 
 def unit_of(largest: float) -> int:

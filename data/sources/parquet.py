@@ -52,8 +52,9 @@ from pydantic import ValidationError
 from data.files import Files, has_table, open_files
 from data.lists import FeatureSpec, RawLog, SourceSpec
 from data.problems import Problems
+from data.progress import bar
 from data.tables import Table, suggestion
-from data.whole import Whole, measure
+from data.whole import Whole
 from features.errors import DataError
 
 LIST_LIMIT = 1000
@@ -64,6 +65,8 @@ IDS = ("list_id", "user_id", "item_id")
 IMPRESSIONS = ("list_id", "user_id", "timestamp", "item_id", "position", "label")
 ONE_USER = "A list belongs to one user: make list_id unique."
 ONE_TIME = "Give all rows of a list the time at which the list was shown."
+COUNTED = ("user_id", "item_id")
+MERGED = 16  # pieces whose counts are kept apart
 SCORE = FeatureSpec(name="score", kind="numeric")
 
 
@@ -77,6 +80,7 @@ class OwnLog:
     users: pl.DataFrame
     spec: SourceSpec
     problems: Problems
+    values: Mapping[str, pl.DataFrame]  # COUNTED columns: each value as logged, and its `count`
     dropped: Counter[str] = field(default_factory=Counter)
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -92,10 +96,9 @@ class OwnLog:
 
     def distinct(self, column: str) -> pl.DataFrame:
         """The ids of a column, in their order, and the `count` of their rows."""
-        found = self.shown.lazy().group_by(column).len("count").collect(engine="streaming")
-        table = Table(self.shown.path, found, None, 0, self.whole)
+        table = Table(self.shown.path, self.values[column], None, 0, self.whole)
         try:
-            ids = found.with_columns(table.written(column).alias(column))
+            ids = table.frame.with_columns(table.written(column).alias(column))
         except DataError:  # reading the pieces will say where
             return pl.DataFrame(schema={column: pl.String, "count": pl.UInt32})
         known = ids.drop_nulls(column).group_by(column).agg(pl.col("count").sum())
@@ -157,19 +160,44 @@ def _open(folder: Path, scratch: Path, problems: Problems) -> OwnLog | None:
         people = _side(tables["users"], "user_id", spec.user, None, problems)
     if shown is None or not _has_columns(shown, spec, problems):
         return None
-    bags = {one.name: one.separator for one in spec.context if one.kind == "bag"}
-    wanted = dict.fromkeys((*IMPRESSIONS, *(one.name for one in spec.context)))
-    whole = measure(shown.lazy(), {name: bags.get(name) for name in wanted})
+    whole, values = _looked_at(shown, spec)
     nobody = pl.DataFrame({"user_id": pl.Series([], dtype=pl.String)})
     nothing = pl.DataFrame({"item_id": pl.Series([], dtype=pl.String)})
     log = OwnLog(
         shown, whole, nothing if items is None else items, nobody if people is None else people,
-        spec, problems, _unused(tables, spec),
+        spec, problems, values, _unused(tables, spec),
     )  # fmt: skip
     if items is not None:
         with problems.collected():
             log.dropped.update(_undescribed(log.distinct("item_id"), items))
     return log
+
+
+def _looked_at(
+    shown: Files, spec: SourceSpec
+) -> tuple[dict[str, Whole], dict[str, pl.DataFrame]]:
+    """What holds of whole columns, and how often each user and item is there."""
+    texts = {one.name: one.separator if one.kind == "bag" else None
+             for one in spec.context if one.kind != "numeric"}  # fmt: skip
+    wanted = {"list_id": None, "timestamp": None, **dict.fromkeys(COUNTED), **texts}
+    whole: dict[str, Whole] = dict.fromkeys(wanted, Whole())
+    held: dict[str, list[pl.DataFrame]] = {name: [] for name in COUNTED}
+    with bar("counting", shown.rows, "row", rows=shown.rows) as progress:
+        for _, frame in shown.chunks(columns=list(wanted)):
+            for name, separator in wanted.items():
+                if name not in COUNTED:
+                    whole[name] |= Whole.of(frame[name], separator)
+            for name in COUNTED:
+                held[name].append(frame.group_by(name).agg(count=pl.len()))
+                if len(held[name]) > MERGED:
+                    held[name] = [_merged(held[name])]
+            progress.update(len(frame))
+    values = {name: _merged(parts) for name, parts in held.items()}
+    return whole | {name: Whole.of(values[name][name]) for name in COUNTED}, values
+
+
+def _merged(counts: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(counts).group_by(pl.exclude("count")).agg(pl.col("count").sum())
 
 
 def _has_columns(shown: Files, spec: SourceSpec, problems: Problems) -> bool:
