@@ -75,7 +75,14 @@ def prepare(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A data set's name, or a folder of your own.")
     ],
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder to write.")],
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATASET",
+            help="The folder to write; not needed with --check.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[
         Split | None, typer.Option(help="How to divide the lists.", show_default="the source's own")
     ] = None,
@@ -85,6 +92,12 @@ def prepare(
     lists: Annotated[
         int | None, typer.Option(help="How many lists to simulate.", show_default="20000")
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Read and check everything, say what would be done, write nothing."
+        ),
+    ] = False,
 ) -> None:
     """Make a dataset of a log.
 
@@ -92,18 +105,26 @@ def prepare(
 
     SOURCE is `ml_100k` or `ranklens`, which are fetched where they are not at hand ($PSAD_DATA and
     the cache are looked at first), `simulator`, which draws a log of --lists lists whose truth is
-    known, or a folder of your own with impressions, items and users (Parquet or CSV) and
-    schema.toml. What was left out, and why, is printed.
+    known, or a folder of your own with impressions, items and users (Parquet, CSV or a folder of
+    such files each) and schema.toml; its impressions may be larger than the memory. What was left
+    out, and why, is printed.
 
     \b
     Examples:
       psad prepare ml_100k datasets/ml_100k
+      psad prepare my_logs --check
       psad prepare my_logs datasets/mine --split time
       psad prepare simulator datasets/simulator --lists 20000 --seed 0
     """
-    from data.prepare import prepare as run
+    from data import prepare as run
 
-    run(source, dataset, split=split.value if split else None, seed=seed, lists=lists)
+    chosen = split.value if split else None
+    if check:
+        run.check(source, split=chosen, seed=seed, lists=lists)
+    elif dataset is None:
+        raise typer.BadParameter("DATASET is missing: name the folder to write, or give --check")
+    else:
+        run.prepare(source, dataset, split=chosen, seed=seed, lists=lists)
 
 
 @app.command()

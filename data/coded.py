@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ def _whole_users(user: Int64, length: Int64) -> Iterator[tuple[int, int]]:
     cuts = np.flatnonzero(np.diff(user)) + 1
     piece = (np.cumsum(length)[cuts - 1] // PIECE_ROWS) if len(cuts) else cuts
     bounds = [0, *cuts[np.flatnonzero(np.diff(piece, prepend=0))].tolist(), len(user)]
-    yield from zip(bounds[:-1], bounds[1:], strict=True)
+    yield from pairwise(bounds)
 
 
 def code(log: Described, arranged: Arranged) -> Coded:

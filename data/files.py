@@ -47,7 +47,9 @@ class Part:
     def lazy(self, types: Types) -> pl.LazyFrame:
         """The part with the table's columns, in their order and of their types."""
         scanned = pl.scan_parquet(self.readable, hive_partitioning=False, glob=False)
-        keys = {name: pl.lit(self.keys[name], pl.String) for name in self.columns.keys() - self.types}
+        keys = {
+            name: pl.lit(self.keys[name], pl.String) for name in self.columns.keys() - self.types
+        }
         return scanned.with_columns(**keys).select(
             _as(name, self.columns[name], wanted) for name, wanted in types.items()
         )
@@ -137,8 +139,8 @@ def find(folder: Path, stem: str) -> tuple[Path, list[Path]]:
         if len(present) == 2:
             found = f"both are there: {names}"
         raise DataError(
-            f"{folder} needs one of {stem}.parquet and {stem}.csv, but {found}. (A folder {stem} of "
-            "such files will do.) See `psad prepare --help` for what a folder of your own holds."
+            f"{folder} needs one of {stem}.parquet and {stem}.csv, but {found}. (A folder {stem} "
+            "of such files will do.) See `psad prepare --help` for what a folder of yours holds."
         )
     path = present[0]
     return path, [path] if path.is_file() else _inside(path)
@@ -154,7 +156,9 @@ def _inside(folder: Path) -> list[Path]:
             "what is none of its parts elsewhere."
         )
     if not found:
-        raise DataError(f"{folder} is an empty folder. Put the table's .parquet or .csv files there.")
+        raise DataError(
+            f"{folder} is an empty folder. Put the table's .parquet or .csv files there."
+        )
     for one in found:
         if is_csv(one) != is_csv(found[0]):
             raise DataError(
@@ -263,16 +267,16 @@ def _common_types(path: Path, parts: tuple[Part, ...]) -> Types:
 
 
 def _common(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
-    """A type for both: of numbers the wider, of times the moment in UTC; None where there is none."""
+    """A type for both: the wider number, the moment in UTC; None where there is none."""
     if one == other or other == pl.Null:
         return one
     if one == pl.Null:
         return other
     if one.is_numeric() and other.is_numeric():
         both = [pl.Series([], dtype=kind) for kind in (one, other)]
-        return pl.concat(
-            [both[0].to_frame("x"), both[1].to_frame("x")], how="vertical_relaxed"
-        )["x"].dtype
+        return pl.concat([both[0].to_frame("x"), both[1].to_frame("x")], how="vertical_relaxed")[
+            "x"
+        ].dtype
     if isinstance(one, pl.Datetime) and isinstance(other, pl.Datetime):
         same = (one.time_zone is None) == (other.time_zone is None)
         return pl.Datetime("us", "UTC" if one.time_zone else None) if same else None

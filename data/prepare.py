@@ -1,4 +1,7 @@
-"""Makes a dataset of a log: `psad prepare SOURCE DATASET`.
+"""Makes a dataset of a log, or only looks whether it could.
+
+    psad prepare SOURCE DATASET
+    psad prepare SOURCE --check
 
 Read the source (data/sources/), arrange its lists with histories and splits (data/lists.py,
 data/splits.py), write the arrays (data/write.py), say what was done and what was left out. The
@@ -8,16 +11,17 @@ folder appears only when it is whole.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from data import sources
-from data.dataset import FORMAT, SPLITS, Dataset, read_info
 from data.coded import code
+from data.dataset import FORMAT, SPLITS, Dataset, read_info
 from data.lists import Described, History, RawLog, arrange
+from data.problems import Problems
 from data.splits import NOTES, Split
 from data.stream import arranged_on_disk
 from data.write import write
@@ -159,11 +163,65 @@ def facts_of(log: Described, lists: pl.DataFrame) -> dict[str, Any]:
     }
 
 
+def check(
+    source: str | Path,
+    *,
+    split: Split | None = None,
+    seed: int = 0,
+    lists: int | None = None,
+    history: History = "all",
+    report: Callable[[str], None] = print,
+) -> None:
+    """Read all of a source as `prepare` would and say what it would do; write nothing.
+
+    Raises DataError that names everything found wrong. Copies that reading takes are made in the
+    system's folder for temporary files, and removed.
+    """
+    problems = Problems()
+    with tempfile.TemporaryDirectory(prefix="psad-check-") as scratch:
+        try:
+            facts, items, rows = _looked_at(
+                source, Path(scratch), problems, split, seed, lists, history
+            )
+        except DataError as error:
+            found = list(problems) or [error]
+            raise DataError(_numbered(str(source), found)) from error
+    head = f"{source} can be prepared: {rows:,} rows were read and checked, nothing was written."
+    report("\n".join([head, *summary(facts, items)]))
+
+
+def _looked_at(
+    source: str | Path, scratch: Path, problems: Problems, split: Split | None, seed: int,
+    lists: int | None, history: History,
+) -> tuple[dict[str, Any], int, int]:  # fmt: skip
+    """What info.json would say, how many items and how many rows there are."""
+    if not sources.is_own(source, lists):
+        log = sources.read(source, seed, lists)
+        chosen = split or log.spec.split
+        coded = code(log, arrange(log, chosen, seed=seed, history=history))
+        return facts_of(log, coded.lists) | {"split": chosen}, len(coded.items), len(coded.row)
+    with sources.opened(source, scratch, problems) as own:
+        chosen = split or own.spec.split
+        coded = arranged_on_disk(own, chosen, scratch, seed=seed, history=history)
+        return facts_of(own, coded.lists) | {"split": chosen}, len(coded.items), len(coded.row)
+
+
+def _numbered(source: str, found: list[DataError]) -> str:
+    if len(found) == 1:
+        return str(found[0])
+    lines = [f"  {number}. {error}" for number, error in enumerate(found, start=1)]
+    return "\n".join([f"{source} cannot be prepared, {len(found)} things are wrong:", *lines])
+
+
 def describe(dataset: Dataset) -> str:
     """What was made and what was left out, in a few lines."""
-    info = dataset.info
     size = sum(path.stat().st_size for path in dataset.folder.rglob("*") if path.is_file())
-    items = len(dataset.catalogue)
+    lines = summary(dataset.info, len(dataset.catalogue))
+    return "\n".join([*lines, f"  {dataset.folder}: {size / 1e6:.1f} MB"])
+
+
+def summary(info: Mapping[str, Any], items: int) -> list[str]:
+    """Sizes, what was left out and the split."""
     lines = [f"{info['name']}: {info['lists']:,} lists, {info['users']:,} users, {items:,} items"]
     lines += [f"  left out: {count:,} {reason}" for reason, count in info["dropped"].items()]
     if info["statistics_only"]:
@@ -177,6 +235,4 @@ def describe(dataset: Dataset) -> str:
             f"{part['candidates']:,} candidates, {part['positives']:,} positive, "
             f"{part['without_history']:,} lists without history"
         )
-    lines.append(f"  split {NOTES[info['split']]}")
-    lines.append(f"  {dataset.folder}: {size / 1e6:.1f} MB")
-    return "\n".join(lines)
+    return [*lines, f"  split {NOTES[info['split']]}"]

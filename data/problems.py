@@ -25,9 +25,12 @@ class RowsError(DataError):
         remedy: str, count: int = 1,
     ) -> None:  # fmt: skip
         others = f" ({count:,} rows are like this)" if count > 1 else ""
-        shown = ", ".join(f"{name}={_shortened(row[name])}" for name in list(row)[:VALUES])
+        names = [name for name in row if name != column][: VALUES - 1]
+        named = ", ".join(
+            f"{name}={_shortened(row[name])}" for name in row if name in (column, *names)
+        )
         super().__init__(
-            f"{path}, column {column!r}, {place}: {found}{others}. The row: {shown}. {remedy}"
+            f"{path}, column {column!r}, {place}: {found}{others}. The row: {named}. {remedy}"
         )
         self.path, self.column, self.place, self.found = path, column, place, found
         self.row, self.remedy, self.count = row, remedy, count
@@ -42,7 +45,8 @@ class RowsError(DataError):
 class Problems:
     """Collects problems; those of one column that have one remedy are one, found many times."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str | Path = "SOURCE") -> None:
+        self._source = source
         self._found: dict[object, DataError] = {}
 
     def __len__(self) -> int:
@@ -79,7 +83,7 @@ class Problems:
         others = len(self) - 1
         raise DataError(
             f"{first}\n{others} more {'problem was' if others == 1 else 'problems were'} found: "
-            "`psad prepare SOURCE --check` names them all."
+            f"`psad prepare {self._source} --check` names them all."
         ) from first
 
 

@@ -16,5 +16,7 @@ SMALL = 10_000_000  # bytes, likewise
 
 def bar(what: str, total: int, unit: str, *, rows: int = 0, size: int = 0) -> tqdm[Any]:
     """A bar of `total` steps, for a log of so many rows or bytes."""
-    hidden = True if rows <= FEW and size <= SMALL else None  # None: tqdm looks whether stderr is a terminal
+    hidden = (
+        True if rows <= FEW and size <= SMALL else None
+    )  # None: tqdm looks whether stderr is a terminal
     return tqdm(total=total, unit=unit, desc=what, unit_scale=True, disable=hidden)

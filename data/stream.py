@@ -36,7 +36,8 @@ def arranged_on_disk(
                          range=_ranges(before))  # fmt: skip
     rows = known.select("item_id", item=pl.int_range(1, pl.len() + 1, dtype=pl.Int32))
     shelf = _sorted_by_range(log, codes, rows, scratch)
-    log.problems.raise_any()
+    if not shelf.files:
+        log.problems.raise_any()
     store = _Store(scratch, [feature.name for feature in log.spec.context])
     parts = []
     with bar("arranging", log.shown.rows, "row", rows=log.shown.rows) as progress:
@@ -52,6 +53,7 @@ def arranged_on_disk(
     _check_one_user(log, lists)
     log.problems.raise_any()
     lists = _whole(lists, users["user_id"])
+    _check_both_labels(log, lists)
     lists = assign(with_history(lists, log.spec.max_history, history), split, seed)
     with_user, people = numbered(log.users, lists)
     return store.coded(with_user, people, known)
@@ -84,9 +86,7 @@ class _Shelf:
             yield pl.concat(pieces).collect()
 
 
-def _sorted_by_range(
-    log: OwnLog, codes: pl.DataFrame, rows: pl.DataFrame, scratch: Path
-) -> _Shelf:
+def _sorted_by_range(log: OwnLog, codes: pl.DataFrame, rows: pl.DataFrame, scratch: Path) -> _Shelf:
     """Read all impressions once, coded, and put each piece down sorted by range."""
     ranges = int(codes["range"].max() or 0) + 1  # type: ignore[arg-type]
     shelf = _Shelf([], [])
@@ -118,6 +118,22 @@ def _check_one_user(log: OwnLog, lists: pl.DataFrame) -> None:
         row, count = int(again["row"][0]), int(again["length"].sum())
         found = "one list has two values of user_id"
         log.problems.add(log.shown.fail("user_id", row, found, ONE_USER, count))
+
+
+def _check_both_labels(log: OwnLog, lists: pl.DataFrame) -> None:
+    """Labels that are all alike teach nothing: most often the rule does not fit them."""
+    positives = int(lists["positives"].sum())
+    if positives not in (0, log.shown.rows):
+        return
+    alike = "positive" if positives else "negative"
+    found = (
+        f'all {log.shown.rows:,} labels are {alike} by the rule positive = "{log.spec.positive}"'
+    )
+    raise log.shown.fail(
+        "label", 0, found,
+        "A list needs both kinds. Let `positive` in schema.toml be the rule for what people acted "
+        'on, such as ">=1" or "==5", and log what was shown and not acted on too.',
+    )  # fmt: skip
 
 
 def _whole(lists: pl.DataFrame, users: pl.Series) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from pathlib import Path
 import polars as pl
 
 from data.files import Files, has_table, is_csv, open_files
-from data.problems import RowsError
+from data.problems import SHOWN, RowsError
 from data.whole import LATEST, Whole, float_of, iso_of, own_unit, zoned
 from features.errors import DataError, ValueRefused
 from features.values import ID_LENGTH, LARGEST, text_of
@@ -116,8 +116,8 @@ class Table:
             "A categorical feature or an id needs one text or number a row; a list is a bag.",
         )  # fmt: skip
 
-    def numbers(self, column: str, required: bool = False) -> pl.Series:
-        """Floats; null where missing (an empty cell or NaN), which `required` refuses."""
+    def numbers(self, column: str, required: str | None = None) -> pl.Series:
+        """Floats; null where missing (an empty cell or NaN), unless `required` says how to mend it."""
         series = self.frame[column]
         read = _as_float(series).fill_nan(None)
         empty = series.is_null() if series.dtype != pl.String else _blank(series)
@@ -126,16 +126,16 @@ class Table:
         unread = read.is_null() & ~empty
         if unread.any():
             value = series.gather([int(unread.arg_max() or 0)]).to_list()[0]
-            raise self.fail(
-                column, unread, f"{value!r} is not a number",
-                "Correct it, leave it empty where it is unknown, or declare another kind.",
-            )  # fmt: skip
+            found = "a list" if series.dtype.is_nested() else repr(value)[:SHOWN]
+            remedy = "Correct it, leave it empty where it is unknown, or declare another kind."
+            raise self.fail(column, unread, f"{found} is not a number", required or remedy)
         if (far := (read.abs() > LARGEST).fill_null(False)).any():
-            raise self.fail(column, far, "the number is beyond 1e30", "Correct it or empty it.")
-        if required and read.is_null().any():
             raise self.fail(
-                column, read.is_null(), "there is no number", "Fill it in, or leave the row out."
-            )
+                column, far, "the number is beyond 1e30, or infinite",
+                required or "Correct it, or leave it empty where it is unknown.",
+            )  # fmt: skip
+        if required and read.is_null().any():
+            raise self.fail(column, read.is_null(), "there is no number", required)
         return read
 
     def bags(self, column: str, separator: str) -> pl.Series:
@@ -153,7 +153,11 @@ class Table:
             flat = flat.explode("value").with_columns(value=_as_from_json(text, form))
         kept = flat.filter(pl.col("value").is_not_null() & (pl.col("value") != ""))
         bags = kept.group_by("row", maintain_order=True).agg("value")
-        return rows.to_frame("row").join(bags, on="row", how="left", maintain_order="left")["value"].alias(column)
+        return (
+            rows.to_frame("row")
+            .join(bags, on="row", how="left", maintain_order="left")["value"]
+            .alias(column)
+        )
 
     def seconds(self, column: str) -> pl.Series:
         """Times as whole seconds: epoch numbers in any unit, dates, or ISO text."""

@@ -55,7 +55,8 @@ def check_csv(path: Path) -> None:
         raise DataError(f"{path} is empty, it cannot be read: not even a header. Write it again.")
     if head.startswith(PARQUET):
         raise DataError(
-            f"{path} cannot be read: it is Parquet. Rename it to {path.with_suffix('.parquet').name}."
+            f"{path} cannot be read: it is Parquet. Rename it to "
+            f"{path.with_suffix('.parquet').name}."
         )
     if head.startswith(GZIP):
         raise DataError(f"{path} cannot be read: it is compressed. Rename it to {path.name}.gz.")

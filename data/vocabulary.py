@@ -51,7 +51,7 @@ def fit_schema(log: Described, coded: Coded) -> FeatureSchema:
 def fit_features(
     specs: Sequence[FeatureSpec], table: pl.DataFrame, ids: dict[str, pl.Series | pl.DataFrame]
 ) -> tuple[Feature, ...]:
-    """Fit each feature to its column of the training table, or to an id's occurrences (or count)."""
+    """Fit each feature to its column of the training table; an id to its rows, or `count`."""
     return tuple(
         _of_counts(spec, ids[spec.name])
         if spec.name in ids and spec.kind == "categorical"

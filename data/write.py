@@ -188,9 +188,7 @@ def _derive(dataset: Dataset, coded: Coded, seed: int, scratch: Path) -> Feature
     return schema.model_copy(update={"derived": _scaled(schema, path, offsets, dataset, sample)})
 
 
-def _of_the_others(
-    dataset: Dataset, coded: Coded, fold: Int64, scratch: Path
-) -> list[Statistics]:
+def _of_the_others(dataset: Dataset, coded: Coded, fold: Int64, scratch: Path) -> list[Statistics]:
     """For each fold the statistics of the people who are not in it."""
     catalogue, counted = dataset.catalogue, _counted(coded)
     rows = len(catalogue) + 1

@@ -52,9 +52,7 @@ def is_own(source: str | Path, lists: int | None = None) -> bool:
 
 
 @contextmanager
-def opened(
-    source: str | Path, scratch: Path, problems: Problems | None = None
-) -> Iterator[OwnLog]:
+def opened(source: str | Path, scratch: Path, problems: Problems | None = None) -> Iterator[OwnLog]:
     """The log in the user's own folder, whose impressions stay on disk; raises DataError.
 
     `scratch` holds copies; `problems` collects what is wrong, which else is raised.

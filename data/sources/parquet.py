@@ -23,8 +23,9 @@
         [context.price]
         kind = "numeric"
 
-Each table is one file (impressions.parquet, .csv or .csv.gz) or a folder of part files with the same
-columns (impressions/date=2024-05-01/part-0.parquet); what such a folder says, key=value, is a column.
+Each table is one file (impressions.parquet, .csv or .csv.gz) or a folder of part files with the
+same columns (impressions/date=2024-05-01/part-0.parquet), read in the order of their names; what
+such a folder says, key=value, is a column.
 Impressions are read in pieces and may be larger than the memory; items and users may not.
 
 A column that schema.toml does not declare is not used, except `score`, the earlier stage's own
@@ -63,8 +64,13 @@ SETTINGS = ("name", "positive", "title", "split", "list_size", "max_history", "p
 FEATURE_KEYS = tuple(name for name in FeatureSpec.model_fields if name != "name")
 IDS = ("list_id", "user_id", "item_id")
 IMPRESSIONS = ("list_id", "user_id", "timestamp", "item_id", "position", "label")
+LABEL = "Labels are numbers, which `positive` in schema.toml compares: write 1 for yes, 0 for no."
+POSITION = "Number the items of a list from the top, 0, 1, 2 and so on."
 ONE_USER = "A list belongs to one user: make list_id unique."
 ONE_TIME = "Give all rows of a list the time at which the list was shown."
+TYPES: dict[str, pl.DataType] = {
+    "categorical": pl.String(), "bag": pl.List(pl.String()), "numeric": pl.Float64(),
+}  # fmt: skip
 COUNTED = ("user_id", "item_id")
 MERGED = 16  # pieces whose counts are kept apart
 SCORE = FeatureSpec(name="score", kind="numeric")
@@ -87,7 +93,7 @@ class OwnLog:
     def chunks(self) -> Iterator[pl.DataFrame]:
         """Impressions as in RawLog, with `row`, their place in the log, a piece at a time.
 
-        A piece with a problem, which is collected, is left out.
+        Problems are collected; a piece whose ids have one is left out.
         """
         for start, frame in self.shown.chunks():
             table = Table(self.shown.path, frame, self.shown, start, self.whole)
@@ -125,7 +131,7 @@ def opened(
     `scratch` is a folder for copies that are larger than memory.
     """
     with tempfile.TemporaryDirectory(dir=scratch) as copies:
-        found = Problems() if problems is None else problems
+        found = Problems(folder) if problems is None else problems
         log = _open(folder, Path(copies), found)
         if problems is None or log is None:
             found.raise_any()
@@ -173,9 +179,7 @@ def _open(folder: Path, scratch: Path, problems: Problems) -> OwnLog | None:
     return log
 
 
-def _looked_at(
-    shown: Files, spec: SourceSpec
-) -> tuple[dict[str, Whole], dict[str, pl.DataFrame]]:
+def _looked_at(shown: Files, spec: SourceSpec) -> tuple[dict[str, Whole], dict[str, pl.DataFrame]]:
     """What holds of whole columns, and how often each user and item is there."""
     texts = {one.name: one.separator if one.kind == "bag" else None
              for one in spec.context if one.kind != "numeric"}  # fmt: skip
@@ -307,27 +311,33 @@ def _invalid(path: Path, where: str, error: ValidationError) -> DataError:
 
 
 def _impressions(table: Table, spec: SourceSpec, problems: Problems) -> pl.DataFrame | None:
-    """A piece of impressions; None where it has a problem."""
+    """A piece of impressions, null where a column has a problem; None where an id has one."""
     readers: dict[str, Callable[[], pl.Series]] = {
         "list_id": lambda: table.ids("list_id", longest=None),
         "user_id": lambda: table.ids("user_id"),
         "timestamp": lambda: table.seconds("timestamp"),
         "item_id": lambda: table.ids("item_id"),
-        "position": lambda: table.numbers("position", required=True),
-        "label": lambda: table.numbers("label", required=True),
+        "position": lambda: table.numbers("position", POSITION),
+        "label": lambda: table.numbers("label", LABEL),
         **{one.name: partial(_column, table, one) for one in spec.context},
     }
-    return _read_columns(readers, problems)
+    columns = _read_columns(readers, problems)
+    if any(name not in columns for name in IDS):
+        return None
+    types = {"timestamp": pl.Int64(), "position": pl.Float64(), "label": pl.Float64()}
+    types |= {one.name: TYPES[one.kind] for one in spec.context}
+    nothing = {name: pl.lit(None, types[name]) for name in readers if name not in columns}
+    return pl.DataFrame(columns).with_columns(**nothing).select(list(readers))
 
 
 def _read_columns(
     readers: Mapping[str, Callable[[], pl.Series]], problems: Problems
-) -> pl.DataFrame | None:
+) -> dict[str, pl.Series]:
     columns = {}
     for name, read_column in readers.items():
         with problems.collected():
             columns[name] = read_column()
-    return pl.DataFrame(columns) if len(columns) == len(readers) else None
+    return columns
 
 
 def check_lists(shown: Files, frame: pl.DataFrame, problems: Problems) -> None:
@@ -336,7 +346,8 @@ def check_lists(shown: Files, frame: pl.DataFrame, problems: Problems) -> None:
     _collect(
         shown, problems, "item_id", ordered,
         ~ordered.select(pl.struct("list_id", "item_id").is_first_distinct()).to_series(),
-        "an item is twice in one list", "Keep one row an item and list: the one that was seen first.",
+        "an item is twice in one list",
+        "Keep one row an item and list: the one that was seen first.",
     )  # fmt: skip
     for column, remedy in (("user_id", ONE_USER), ("timestamp", ONE_TIME)):
         first = pl.col(column).first().over("list_id")
@@ -379,11 +390,10 @@ def _side(
     readers |= {one.name: partial(_column, table, one) for one in wanted}
     if title is not None and title not in readers:
         readers[title] = lambda: table.written(title)
-    frame = _read_columns(readers, problems)
-    if frame is not None and (again := ~frame[key].is_first_distinct()).any():
+    columns = _read_columns(readers, problems)
+    if key in columns and (again := ~columns[key].is_first_distinct()).any():
         problems.add(table.fail(key, again, "the id stands in two rows", "Keep one row an id."))
-        return None
-    return frame
+    return pl.DataFrame(columns) if len(problems) == before else None
 
 
 def _column(table: Table, feature: FeatureSpec) -> pl.Series:
