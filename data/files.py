@@ -89,10 +89,16 @@ class Files:
                 held.append(part.lazy(self.types).slice(done, taken).select(wanted))
                 done, rows = done + taken, rows + taken
                 if rows == size:
-                    yield start, pl.concat(held).collect()
+                    yield start, self._collected(held)
                     start, rows, held = start + rows, 0, []
         if held:
-            yield start, pl.concat(held).collect()
+            yield start, self._collected(held)
+
+    def _collected(self, pieces: list[pl.LazyFrame]) -> pl.DataFrame:
+        try:
+            return pl.concat(pieces).collect()
+        except pl.exceptions.PolarsError as error:
+            raise _damaged(self.path, error) from error
 
     def fail(self, column: str, row: int, found: str, remedy: str, count: int = 1) -> RowsError:
         """The error for a row of the table, of which there are `count` such."""
@@ -167,6 +173,13 @@ def _inside(folder: Path) -> list[Path]:
     return found
 
 
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} cannot be read: it is damaged ({str(error).splitlines()[0]}). Copy or write it "
+        "again."
+    )
+
+
 def is_csv(path: Path) -> bool:
     """Whether a file is CSV by its name."""
     return path.name.endswith((".csv", ".csv.gz"))
@@ -199,7 +212,7 @@ def _parquet(path: Path, scratch: Path, tick: Tick) -> Path:
         about = read_metadata(path)
         pl.read_parquet_schema(path)  # what pyarrow reads, polars may not
     except (pl.exceptions.PolarsError, ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise _damaged(path, error) from error
     groups = [about.row_group(number).num_rows for number in range(about.num_row_groups)]
     if max(groups, default=0) <= GROUP_ROWS:
         tick(path.stat().st_size)

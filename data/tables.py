@@ -117,7 +117,7 @@ class Table:
         )  # fmt: skip
 
     def numbers(self, column: str, required: str | None = None) -> pl.Series:
-        """Floats; null where missing (an empty cell or NaN), unless `required` says how to mend it."""
+        """Floats; null where missing (an empty cell or NaN), unless `required`: how to mend it."""
         series = self.frame[column]
         read = _as_float(series).fill_nan(None)
         empty = series.is_null() if series.dtype != pl.String else _blank(series)

@@ -33,7 +33,9 @@ from features.schema import Feature, FeatureSchema
 CHUNK_LISTS = 512  # lists whose derived features are computed between two ticks of the bar
 CHUNK_ROWS = 100_000
 SCALE_LISTS = 100_000  # train lists, evenly spaced, that means and scales of derived features see
-SCALE_COLUMNS = 4  # of these, taken at a time: bounds the memory
+# columns of these that are taken at a time, which bounds the memory; always so many where there
+# are, because numpy adds up a single column in another order
+SCALE_COLUMNS = 4
 FOLDS = 20  # out-of-fold statistics then rest on 95% of the people, as test-time ones do on all
 
 
@@ -229,12 +231,16 @@ def _scaled(
         for part in np.array_split(sample, -(-len(sample) // CHUNK_LISTS))
     ])  # fmt: skip
     fitted: list[Feature] = []
-    for start in range(0, len(schema.derived), SCALE_COLUMNS):
+    columns = len(schema.derived)
+    for start in range(0, columns, SCALE_COLUMNS):
         names = schema.derived[start : start + SCALE_COLUMNS]
-        means, scales = mean_and_scale(taken[:, start : start + SCALE_COLUMNS])
+        first = max(0, min(start, columns - SCALE_COLUMNS))
+        means, scales = mean_and_scale(taken[:, first : first + SCALE_COLUMNS])
         fitted += [
             Feature(name=feature.name, kind="numeric", mean=mean, scale=scale)
-            for feature, mean, scale in zip(names, means, scales, strict=True)
+            for feature, mean, scale in zip(
+                names, means[start - first :], scales[start - first :], strict=True
+            )
         ]
     return tuple(fitted)
 

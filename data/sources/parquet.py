@@ -175,7 +175,7 @@ def _open(folder: Path, scratch: Path, problems: Problems) -> OwnLog | None:
     )  # fmt: skip
     if items is not None:
         with problems.collected():
-            log.dropped.update(_undescribed(log.distinct("item_id"), items))
+            log.dropped.update(_undescribed(log.distinct("item_id"), items, shown.path))
     return log
 
 
@@ -225,7 +225,7 @@ def require(files: Files, column: str, reason: str) -> None:
         )
 
 
-def _undescribed(shown: pl.DataFrame, items: pl.DataFrame) -> Counter[str]:
+def _undescribed(shown: pl.DataFrame, items: pl.DataFrame, path: Path) -> Counter[str]:
     """How many shown items have no row in items; a DataError where that is every one of them."""
     missing = shown.join(items, on="item_id", how="anti", maintain_order="left")["item_id"]
     if missing.is_empty():
@@ -234,8 +234,8 @@ def _undescribed(shown: pl.DataFrame, items: pl.DataFrame) -> Counter[str]:
     if len(missing) == len(shown):
         known = items["item_id"][0][:40] if len(items) else "nothing"
         raise DataError(
-            f"no item_id of impressions (such as {example!r}) has a row in items (such as "
-            f"{known!r}): write the ids alike in both."
+            f"{path}, column 'item_id': no item_id of impressions (such as {example!r}) "
+            f"has a row in items (such as {known!r}): write the ids alike in both."
         )
     return Counter({f"rows of items: shown items without one, such as {example!r}": len(missing)})
 
@@ -250,7 +250,9 @@ def read_spec(path: Path) -> SourceSpec:
             "README, 'Your own data in five steps', shows one."
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        raise DataError(
+            f'{path} cannot be read: {error}. In TOML a text stands in quotes: name = "shop".'
+        ) from error
     _known(path, raw, (*SETTINGS, *SIDES), "")
     sides = {
         side: tuple(_feature(path, side, *one) for one in _tables(path, raw, side))

@@ -1,4 +1,4 @@
-"""A log gives the same files however it is cut: in memory, in one file, in parts, in small pieces."""
+"""A log gives the same files however it is cut: in memory, one file, parts, small pieces."""
 
 from __future__ import annotations
 
@@ -96,9 +96,7 @@ def in_parts(folder: Path, tables: Tables, suffix: str, sizes: tuple[int, ...]) 
     return folder
 
 
-@pytest.mark.parametrize(
-    ("suffix", "rows"), [(".csv", 40), (".csv.gz", 250_000), (".parquet", 40)]
-)
+@pytest.mark.parametrize(("suffix", "rows"), [(".csv", 40), (".csv.gz", 250_000), (".parquet", 40)])
 def test_part_files_give_the_files_of_one(tmp_path, tables, monkeypatch, suffix, rows):
     one = write_folder(tmp_path / "one", tables, CONTEXT, suffix="csv")
     prepare.prepare(one, tmp_path / "whole", report=silent)
