@@ -11,6 +11,8 @@ What a verb does is imported when it runs, so that `psad serve` needs no torch a
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -116,15 +118,20 @@ def prepare(
       psad prepare my_logs datasets/mine --split time
       psad prepare simulator datasets/simulator --lists 20000 --seed 0
     """
-    from data import prepare as run
-
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # removes scratch files
     chosen = split.value if split else None
     if check:
-        run.check(source, split=chosen, seed=seed, lists=lists)
-    elif dataset is None:
+        from data.prepare import check as look
+
+        look(source, split=chosen, seed=seed, lists=lists)
+        return
+    if dataset is None:
         raise typer.BadParameter("DATASET is missing: name the folder to write, or give --check")
-    else:
-        run.prepare(source, dataset, split=chosen, seed=seed, lists=lists)
+    from data.prepare import prepare as run
+
+    run(source, dataset, split=chosen, seed=seed, lists=lists)
 
 
 @app.command()

@@ -46,6 +46,15 @@ def test_prepare_hands_on_source_folder_split_and_seed(stand_in: Any) -> None:
     assert calls == [(("ml_100k", Path("datasets/x")), {"split": "user", "seed": 3, "lists": None})]
 
 
+def test_check_needs_no_dataset_and_prepare_does(stand_in: Any) -> None:
+    looks = stand_in("data.prepare", "check")
+    assert runner.invoke(app, ["prepare", "my_logs", "--check", "--split", "time"]).exit_code == 0
+    assert looks == [(("my_logs",), {"split": "time", "seed": 0, "lists": None})]
+    refused = runner.invoke(app, ["prepare", "my_logs"])
+    assert refused.exit_code == 2
+    assert "DATASET is missing" in refused.output
+
+
 def test_simulate_hands_on_folder_size_and_seed(stand_in: Any) -> None:
     calls = stand_in("data.simulator.tables", "simulate")
     words = ["simulate", "my_logs", "--lists", "50", "--seed", "3", "--items", "60"]
