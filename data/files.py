@@ -38,6 +38,7 @@ class Part:
     rows: int
     types: Types  # of the file's own columns
     keys: dict[str, str | None] = field(default_factory=dict)  # what its folders say
+    blank: tuple[int, ...] = ()  # rows of the user's file that are empty lines, and left out
 
     @cached_property
     def columns(self) -> Types:
@@ -67,6 +68,11 @@ class Files:
     def rows(self) -> int:
         """Rows of all parts."""
         return sum(part.rows for part in self.parts)
+
+    @property
+    def blank(self) -> int:
+        """Empty lines that were left out."""
+        return sum(len(part.blank) for part in self.parts)
 
     @property
     def text(self) -> bool:
@@ -116,6 +122,8 @@ def _place(part: Part, row: int) -> str:
         return f"row {row}"
     before = pl.scan_parquet(part.readable, hive_partitioning=False, glob=False).head(row)
     broken = before.select(pl.col(pl.String).str.count_matches("\n").sum()).collect()
+    for blank in part.blank:
+        row += blank <= row
     return f"line {row + 2 + sum(value or 0 for value in broken.row(0))}"
 
 
@@ -193,13 +201,17 @@ def has_table(folder: Path, stem: str) -> bool:
 
 
 def _opened(path: Path, table: Path, scratch: Path, tick: Tick) -> Part:
-    readable = _csv_copy(path, scratch, tick) if is_csv(path) else _parquet(path, scratch, tick)
+    blank: tuple[int, ...] = ()
+    if is_csv(path):
+        readable, blank = _csv_copy(path, scratch, tick)
+    else:
+        readable = _parquet(path, scratch, tick)
     scanned = pl.scan_parquet(readable, hive_partitioning=False, glob=False)
     rows = int(scanned.select(pl.len()).collect().item())
     inner = path.relative_to(table).parent.parts if path != table else ()
     pairs = (folder.split("=", 1) for folder in inner if "=" in folder)
     keys = {unquote(key): None if value == UNKNOWN_KEY else unquote(value) for key, value in pairs}
-    return Part(path, readable, rows, dict(scanned.collect_schema()), keys)
+    return Part(path, readable, rows, dict(scanned.collect_schema()), keys, blank)
 
 
 def _parquet(path: Path, scratch: Path, tick: Tick) -> Path:
@@ -221,8 +233,11 @@ def _parquet(path: Path, scratch: Path, tick: Tick) -> Path:
     return _copied(path, lazy, about.num_rows, scratch, tick)
 
 
-def _csv_copy(path: Path, scratch: Path, tick: Tick) -> Path:
-    """A CSV as Parquet, everything as text: an id such as 007 must keep its zeros."""
+def _csv_copy(path: Path, scratch: Path, tick: Tick) -> tuple[Path, tuple[int, ...]]:
+    """A CSV as Parquet, everything as text: an id such as 007 must keep its zeros.
+
+    Empty lines are left out, and told.
+    """
     unreadable.check_csv(path)
     plain = path
     try:
@@ -233,7 +248,15 @@ def _csv_copy(path: Path, scratch: Path, tick: Tick) -> Path:
                 shutil.copyfileobj(packed, file)
         lazy = pl.scan_csv(plain, infer_schema=False, glob=False)
         rows = int(lazy.select(pl.len()).collect().item())
-        return _copied(path, lazy, rows, scratch, tick)
+        empty = pl.all_horizontal(pl.all().is_null())
+        copy = _copied(path, lazy.filter(~empty), rows, scratch, tick)
+        blank: tuple[int, ...] = ()
+        if pl.scan_parquet(copy).select(pl.len()).collect().item() < rows:
+            found = lazy.with_row_index("row").filter(
+                pl.all_horizontal(pl.exclude("row").is_null())
+            )
+            blank = tuple(found.select("row").collect(engine="streaming")["row"])
+        return copy, blank
     except (OSError, EOFError, pl.exceptions.PolarsError) as error:
         raise unreadable.explained(path, error) from error
     finally:
@@ -254,6 +277,7 @@ def _copied(path: Path, lazy: pl.LazyFrame, rows: int, scratch: Path, tick: Tick
     lazy.map_batches(counted, schema=lazy.collect_schema(), streamable=True).sink_parquet(
         target, row_group_size=CHUNK_ROWS, compression="lz4", statistics=False
     )
+    tick(size - size * done // max(rows, 1))  # empty lines, and a file of no rows
     return target
 
 

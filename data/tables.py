@@ -103,7 +103,8 @@ class Table:
         try:
             texts = [text_of(value) for value in distinct]
         except ValueRefused as error:
-            raise self._no_text(column, error.message) from error
+            found = error.message.rpartition(", ")[2]
+            raise self._no_text(column, found) from error
         return series.replace_strict(distinct, pl.Series(texts, dtype=pl.String))
 
     def _no_text(self, column: str, found: str) -> RowsError:

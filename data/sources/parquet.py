@@ -40,7 +40,7 @@ from __future__ import annotations
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -171,7 +171,7 @@ def _open(folder: Path, scratch: Path, problems: Problems) -> OwnLog | None:
     nothing = pl.DataFrame({"item_id": pl.Series([], dtype=pl.String)})
     log = OwnLog(
         shown, whole, nothing if items is None else items, nobody if people is None else people,
-        spec, problems, values, _unused(tables, spec),
+        spec, problems, values, _unused(tables, spec) + _empty_lines(tables),
     )  # fmt: skip
     if items is not None:
         with problems.collected():
@@ -206,23 +206,23 @@ def _merged(counts: list[pl.DataFrame]) -> pl.DataFrame:
 
 def _has_columns(shown: Files, spec: SourceSpec, problems: Problems) -> bool:
     before = len(problems)
-    for names, reason in (
-        (IMPRESSIONS, "which every log needs"),
-        ([one.name for one in spec.context], "which schema.toml declares"),
-    ):
-        for name in names:
-            with problems.collected():
-                require(shown, name, reason)
+    with problems.collected():
+        require(shown, IMPRESSIONS, "which every log needs")
+    with problems.collected():
+        require(shown, [one.name for one in spec.context], "which schema.toml declares")
     return len(problems) == before
 
 
-def require(files: Files, column: str, reason: str) -> None:
-    """Raise DataError where a column is missing."""
-    if column not in files.types:
-        raise DataError(
-            f"{files.path} has no column {column!r}, {reason}. It has: {', '.join(files.types)}."
-            f"{suggestion(column, list(files.types))}"
-        )
+def require(files: Files, columns: Sequence[str], reason: str) -> None:
+    """Raise DataError where columns are missing."""
+    missing = [column for column in columns if column not in files.types]
+    if not missing:
+        return
+    others = f" (nor {', '.join(map(repr, missing[1:]))})" if missing[1:] else ""
+    raise DataError(
+        f"{files.path} has no column {missing[0]!r}{others}, {reason}. It has: "
+        f"{', '.join(files.types)}.{suggestion(missing[0], list(files.types))}"
+    )
 
 
 def _undescribed(shown: pl.DataFrame, items: pl.DataFrame, path: Path) -> Counter[str]:
@@ -378,13 +378,13 @@ def _side(
     """The table of items or users, in memory; None where it has a problem."""
     before = len(problems)
     wanted = [one for one in features if one.name != key]
-    reasons = {key: "which names each row"}
-    reasons |= {one.name: "which schema.toml declares" for one in wanted}
-    if title is not None:
-        reasons.setdefault(title, "which schema.toml names as the title")
-    for name, reason in reasons.items():
+    for names, reason in (
+        ([key], "which names each row"),
+        ([one.name for one in wanted], "which schema.toml declares"),
+        ([title or key], "which schema.toml names as the title"),
+    ):
         with problems.collected():
-            require(files, name, reason)
+            require(files, names, reason)
     if len(problems) > before:
         return None
     table = Table(files.path, files.lazy().collect(), files)
@@ -412,6 +412,10 @@ def _no_users(folder: Path, spec: SourceSpec) -> None:
             f"{folder / 'schema.toml'} declares the user features {', '.join(declared)}, but there "
             f"is no users.parquet or users.csv in {folder}. Add it, or remove them."
         )
+
+
+def _empty_lines(tables: dict[str, Files]) -> Counter[str]:
+    return Counter({f"empty lines of {name}": files.blank for name, files in tables.items()})
 
 
 def _unused(tables: dict[str, Files], spec: SourceSpec) -> Counter[str]:
