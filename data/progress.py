@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 FEW = 200_000  # rows that take no time worth a bar
+SCALED = 10_000  # steps that are shown as 10.0k
 SMALL = 10_000_000  # bytes, likewise
 
 
@@ -19,4 +20,4 @@ def bar(what: str, total: int, unit: str, *, rows: int = 0, size: int = 0) -> tq
     hidden = (
         True if rows <= FEW and size <= SMALL else None
     )  # None: tqdm looks whether stderr is a terminal
-    return tqdm(total=total, unit=unit, desc=what, unit_scale=True, disable=hidden)
+    return tqdm(total=total, unit=unit, desc=what, unit_scale=total >= SCALED, disable=hidden)

@@ -115,7 +115,7 @@ def fit_folds(
 ) -> list[Statistics]:
     """For each fold of people the statistics of all the others, their tables kept in `folder`.
 
-    `tick` is called for every block of BLOCK catalogue rows that is done.
+    `tick` is called for every fold of every block of BLOCK catalogue rows that is done.
     """
     rows = len(counts[0].showings)
     showings, clicks, clickers = (
@@ -130,7 +130,7 @@ def fit_folds(
         others = zip(*(_others(kind) for kind in kinds), strict=True)
         for file, products, rate, people in zip(files, others, rates, clickers, strict=True):
             file.append(_pairs(products, start, rate, people, neighbours))
-        tick()
+            tick()
     return [
         _of_items(*of_items, lists - own.lists, rate, bag, schema, file.read())
         for *of_items, own, rate, file in zip(showings, clicks, counts, rates, files, strict=True)

@@ -200,7 +200,7 @@ def _of_the_others(dataset: Dataset, coded: Coded, fold: Int64, scratch: Path) -
         for number in range(FOLDS):
             counts.append(count(coded.impressions(counted & (of_list == number)), rows))
             progress.update()
-    with bar("neighbours", -(-rows // BLOCK), "block", rows=len(coded.row)) as progress:
+    with bar("neighbours", FOLDS * -(-rows // BLOCK), "block", rows=len(coded.row)) as progress:
         return fit_folds(
             counts, catalogue.bag, dataset.schema, scratch / "folds", tick=progress.update
         )

@@ -20,7 +20,7 @@ def test_a_bar_names_its_phase_where_there_is_a_terminal_and_much_to_do(monkeypa
     for size in ({"rows": FEW + 1}, {"size": SMALL + 1}):
         shown = drawn(monkeypatch, Terminal(), **size)
         assert "checking" in shown
-        assert "10.0/10.0" in shown
+        assert "10/10" in shown
 
 
 def test_a_bar_is_silent_in_a_pipe_and_for_a_small_log(monkeypatch):
