@@ -11,6 +11,8 @@ What a verb does is imported when it runs, so that `psad serve` needs no torch a
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -77,7 +79,11 @@ def prepare(
     ],
     dataset: Annotated[
         Path | None,
-        typer.Argument(metavar="DATASET", help="The folder to write.", show_default=False),
+        typer.Argument(
+            metavar="DATASET",
+            help="The folder to write; not needed with --check or --draft-schema.",
+            show_default=False,
+        ),
     ] = None,
     split: Annotated[
         Split | None, typer.Option(help="How to divide the lists.", show_default="the source's own")
@@ -92,6 +98,12 @@ def prepare(
         bool,
         typer.Option("--draft-schema", help="Write a first schema.toml into SOURCE, no dataset."),
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Read and check everything, say what would be done, write nothing."
+        ),
+    ] = False,
 ) -> None:
     """Make a dataset of a log.
 
@@ -99,8 +111,9 @@ def prepare(
 
     SOURCE is `ml_100k` or `ranklens`, which are fetched where they are not at hand ($PSAD_DATA and
     the cache are looked at first), `simulator`, which draws a log of --lists lists whose truth is
-    known, or a folder of your own with impressions, items and users (Parquet or CSV) and
-    schema.toml. What was left out, and why, is printed; summary.html in DATASET shows it.
+    known, or a folder of your own with impressions, items and users (Parquet, CSV or a folder of
+    such files each) and schema.toml; its impressions may be larger than the memory. What was left
+    out, and why, is printed; summary.html in DATASET shows it.
 
     With --draft-schema the folder needs no schema.toml yet: a first one is written into it, of
     what the tables seem to hold, with the reason for each guess. Mend it, then prepare.
@@ -109,23 +122,30 @@ def prepare(
     Examples:
       psad prepare ml_100k datasets/ml_100k
       psad prepare my_logs --draft-schema
+      psad prepare my_logs --check
       psad prepare my_logs datasets/mine --split time
       psad prepare simulator datasets/simulator --lists 20000 --seed 0
     """
-    if draft_schema and dataset is not None:
-        raise typer.BadParameter(
-            "--draft-schema writes no dataset; leave it out", param_hint="DATASET"
-        )
+    # so that a stop from outside removes scratch files too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    chosen = split.value if split else None
     if draft_schema:
+        _nothing_to_write(dataset, "--draft-schema")
         from data.draft import draft_schema as draft
 
         draft(source)
+        return
+    if check:
+        _nothing_to_write(dataset, "--check")
+        from data.prepare import check as look
+
+        look(source, split=chosen, seed=seed, lists=lists)
         return
     if dataset is None:
         raise typer.BadParameter("name the folder to write", param_hint="DATASET")
     from data.prepare import prepare as run
 
-    run(source, dataset, split=split.value if split else None, seed=seed, lists=lists)
+    run(source, dataset, split=chosen, seed=seed, lists=lists)
 
 
 @app.command()
@@ -425,6 +445,11 @@ def reproduce(
         what, data or (), seeds=seeds, jobs=jobs, runs=runs, results=results or RESULTS,
         only=only or (), quick=quick,
     )  # fmt: skip
+
+
+def _nothing_to_write(dataset: Path | None, flag: str) -> None:
+    if dataset is not None:
+        raise typer.BadParameter(f"{flag} writes no dataset; leave it out", param_hint="DATASET")
 
 
 def widths(text: str | None) -> tuple[int, ...]:

@@ -18,9 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from data.tables import Table, suggestion
+from data.files import Files
+from data.tables import suggestion
 from features.errors import DataError
 
 CANONICAL = {
@@ -56,10 +55,13 @@ def check_columns(path: Path, columns: Any) -> None:
                 )
 
 
-def renamed(table: Table, names: Mapping[str, str]) -> Table:
+def renamed(files: Files, names: Mapping[str, str]) -> Files:
     """The table with psad's names for its columns; `names` says what the file calls them."""
     for name, written in names.items():
-        table.require([written], f"which schema.toml reads as {name}")
-    others = [one for one in table.frame.columns if one not in {*names, *names.values()}]
-    columns = [pl.col(written).alias(name) for name, written in names.items()]
-    return replace(table, frame=table.frame.select(*columns, *map(pl.col, others)))
+        files.require([written], f"which schema.toml reads as {name}")
+    own = {name: files.types[written] for name, written in names.items()}
+    kept = files.types.keys() - {*names, *names.values()}
+    types = own | {name: kind for name, kind in files.types.items() if name in kept}
+    return replace(
+        files, parts=tuple(replace(one, called=names) for one in files.parts), types=types
+    )

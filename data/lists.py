@@ -15,7 +15,7 @@ import operator
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -95,6 +95,21 @@ class SourceSpec(BaseModel):
         return text
 
 
+class Described(Protocol):
+    """What is known of a log beside its impressions; RawLog says what each holds."""
+
+    @property
+    def items(self) -> pl.DataFrame: ...
+    @property
+    def users(self) -> pl.DataFrame: ...
+    @property
+    def spec(self) -> SourceSpec: ...
+    @property
+    def dropped(self) -> Counter[str]: ...
+    @property
+    def facts(self) -> dict[str, Any]: ...
+
+
 @dataclass(frozen=True)
 class RawLog:
     """A log as its source read it.
@@ -131,23 +146,24 @@ class Arranged:
 
 def arrange(log: RawLog, split: Split, *, seed: int = 0, history: History = "all") -> Arranged:
     """Sort a log into lists with histories and splits. Lists keep the log's order within a tie."""
-    rows = _rows(log)
-    lists = _lists(rows, log.spec)
-    lists = assign(_with_history(lists, log.spec.max_history, history), split, seed)
-    return Arranged(lists, rows, _acted(rows, lists, history))
+    rows = in_order(log.impressions.with_row_index("row"), log.spec)
+    lists = lists_of(rows, log.spec)
+    lists = assign(with_history(lists, log.spec.max_history, history), split, seed)
+    return Arranged(lists, rows, acted_in(rows, lists, history))
 
 
-def _rows(log: RawLog) -> pl.DataFrame:
-    """Impressions by user, time, list (in the log's order) and position."""
-    positive = Positive.parse(log.spec.positive).holds(pl.col("label"))
-    numbered = log.impressions.with_row_index("row").with_columns(
+def in_order(impressions: pl.DataFrame, spec: SourceSpec) -> pl.DataFrame:
+    """Impressions by user, time, list (in the log's order, which `row` tells) and position."""
+    positive = Positive.parse(spec.positive).holds(pl.col("label"))
+    numbered = impressions.with_columns(
         positive.alias("positive"), pl.col("row").min().over("list_id").alias("appeared")
     )
     order = ["user_id", "timestamp", "appeared", "position", "row"]
     return numbered.sort(order).drop("row", "appeared")
 
 
-def _lists(rows: pl.DataFrame, spec: SourceSpec) -> pl.DataFrame:
+def lists_of(rows: pl.DataFrame, spec: SourceSpec) -> pl.DataFrame:
+    """The lists of ordered rows, those of all users or of some."""
     lists = rows.group_by("list_id", maintain_order=True).agg(
         pl.col("user_id", "timestamp").first(),
         pl.len().cast(pl.Int64).alias("length"),
@@ -164,7 +180,7 @@ def _lists(rows: pl.DataFrame, spec: SourceSpec) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _with_history(lists: pl.DataFrame, longest: int, history: History) -> pl.DataFrame:
+def with_history(lists: pl.DataFrame, longest: int, history: History) -> pl.DataFrame:
     """Each list's slice of `acted`: the user's positives with a strictly earlier time."""
     counted = pl.col("positives") if history == "all" else pl.col("positives") * pl.col("evaluable")
     before = pl.col("through") - pl.col("counted")  # of all users, up to this list
@@ -186,7 +202,7 @@ def _with_history(lists: pl.DataFrame, longest: int, history: History) -> pl.Dat
     )
 
 
-def _acted(rows: pl.DataFrame, lists: pl.DataFrame, history: History) -> pl.Series:
+def acted_in(rows: pl.DataFrame, lists: pl.DataFrame, history: History) -> pl.Series:
     """Item ids of positives by user (in the lists' order), newest list first."""
     numbered = lists.select("list_id", "user_id", "evaluable").with_row_index("list")
     numbered = numbered.with_columns(pl.col("list").min().over("user_id").alias("user"))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from data.tables import SUFFIXES, Table
+from data.files import find, has_table
+from data.tables import Table
 from features.errors import DataError
 
 ROWS = 200_000  # about as many are looked at
@@ -42,32 +43,17 @@ class Sample:
 
 def sample(folder: Path, stem: str, rows: int = ROWS) -> Sample | None:
     """Look at a table; None where there is none, DataError where it cannot be read."""
-    files = table_files(folder, stem)
-    if not files:
+    if not has_table(folder, stem):
         return None
+    path, files = find(folder, stem)
     try:
         frame, total = _blocks(_scan(files), rows)
     except (pl.exceptions.PolarsError, OSError) as error:
-        where = files[0] if len(files) == 1 else folder / stem
-        raise DataError(f"{where} cannot be read: {str(error).splitlines()[0]}") from error
-    path = files[0] if len(files) == 1 else (folder / stem).with_suffix(files[0].suffix)
+        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if not total:
         raise DataError(f"{path} holds no rows. Write at least one, or check the export.")
-    return Sample(Table(path, frame), len(files), total)
-
-
-def table_files(folder: Path, stem: str) -> list[Path]:
-    """The files of a table, in order of their names; DataError where they are of two kinds."""
-    single = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
-    parts = sorted(path for path in (folder / stem).rglob("*") if path.suffix in SUFFIXES)
-    ways = [*([one] for one in single), *([parts] if parts else [])]
-    if len(ways) > 1 or len({path.suffix for path in parts}) > 1:
-        found = ", ".join(path.name for path in (*single, *parts[:3]))
-        raise DataError(
-            f"{folder} holds {stem} more than once, or in two formats ({found}). Keep one file, "
-            f"or one folder {stem}/ whose parts are all Parquet or all CSV."
-        )
-    return ways[0] if ways else []
+    named = path if path.is_file() else path.with_suffix("".join(files[0].suffixes))
+    return Sample(Table(named, frame), len(files), total)
 
 
 def _scan(files: list[Path]) -> pl.LazyFrame:

@@ -1,4 +1,4 @@
-"""Reads a user's table files and turns their columns into canonical ones, with useful errors.
+"""Turns the columns of a user's table into canonical ones, with useful errors.
 
 Identifiers and categorical values become the text form of features/values.py, numbers floats, bags
 lists of text, times whole seconds. What cannot be read is a DataError that names the file, the
@@ -6,49 +6,56 @@ column, an example row and what to do.
 
 A CSV does not say what its text was. So that a feature has in training the text that the service
 makes of a JSON true or 1.0, a CSV column of nothing but truth values or numbers is read as those.
+What a whole column is decides how each of its values is read, so a piece of a large table is given
+what was found in all of it (data/whole.py).
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from data.files import Files, has_table, is_csv, open_files
+from data.problems import SHOWN, RowsError, suggestion
+from data.whole import LATEST, Whole, float_of, iso_of, own_unit, zoned
 from features.errors import DataError, ValueRefused
 from features.values import ID_LENGTH, LARGEST, text_of
 
-SUFFIXES = (".parquet", ".csv")
-# an epoch beyond these is in milli-, micro- or nanoseconds: in seconds it would be past year 5000
-EPOCH_UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
-
-# neither 007 nor +1, which are codes: as numbers they would lose what tells them from 7 and 1
-NUMBER = r"^-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-EXACT = 2**53  # from here on two whole numbers can be one float
-SHOWN = 80  # characters of a value in an error
+__all__ = ["Table", "has_table", "read_table", "suggestion"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as read, and the file it came from."""
+    """A table as read, or a piece of one: where it begins, what holds of all of it."""
 
     path: Path
     frame: pl.DataFrame
+    files: Files | None = None
+    start: int = 0
+    whole: Mapping[str, Whole] = field(default_factory=dict)
 
-    def fail(self, column: str, bad: pl.Series, found: str, remedy: str) -> DataError:
+    @property
+    def text_only(self) -> bool:
+        """Whether the file does not say what its text was."""
+        return is_csv(self.path) if self.files is None else self.files.text
+
+    def fail(self, column: str, bad: pl.Series, found: str, remedy: str) -> RowsError:
         """The error for the first row where `bad` is true."""
-        row = int(bad.arg_max() or 0)
-        place = f"line {row + 2}" if self.path.suffix == ".csv" else f"row {row}"
-        shown = ", ".join(
-            f"{name}={_shortened(value)}" for name, value in _example(self.frame, row)
-        )
-        count = int(bad.sum())
-        others = f" ({count} rows are like this)" if count > 1 else ""
-        return DataError(
-            f"{self.path}, column {column!r}, {place}: {found}{others}. The row: {shown}. {remedy}"
-        )
+        row, count = int(bad.arg_max() or 0), int(bad.sum())
+        if self.files is not None:
+            return self.files.fail(column, self.start + row, found, remedy, count)
+        place = f"line {row + 2}" if self.text_only else f"row {row}"
+        values = self.frame.row(row, named=True)
+        return RowsError(self.path, column, place, found, values, remedy, count)
+
+    def of(self, column: str, separator: str | None = None) -> Whole:
+        """What holds of the whole column."""
+        found = self.whole.get(column)
+        return Whole.of(self.frame[column], separator) if found is None else found
 
     def require(self, columns: Iterable[str], reason: str) -> None:
         """Raise DataError where a column is missing."""
@@ -75,32 +82,42 @@ class Table:
 
     def text(self, column: str) -> pl.Series:
         """The text form of every value, as the service makes it of JSON; null where missing."""
-        return self._served(self.written(column))
-
-    def _served(self, text: pl.Series) -> pl.Series:
-        return _as_from_json(text) if self.path.suffix == ".csv" else text
+        text = self.written(column)
+        return _as_from_json(text, self.of(column).form) if self.text_only else text
 
     def written(self, column: str) -> pl.Series:
         """Text as it stands in the file, the text form of all else; null where missing."""
-        series = self.frame[column]
+        return self._written(column, self.frame[column], self.of(column).point_zero)
+
+    def _written(self, column: str, series: pl.Series, point_zero: bool) -> pl.Series:
         if series.dtype == pl.String:
-            return _without_decimal_point(series)
+            return series.str.strip_suffix(".0") if point_zero else series
         if series.dtype.is_temporal() or series.dtype in (pl.Categorical, pl.Enum):
             return series.cast(pl.String)
         if series.dtype.is_integer():
             return series.cast(pl.String)
+        if series.dtype.is_nested() or series.dtype == pl.Object:
+            raise self._no_text(column, "it holds " + str(series.dtype))
         distinct = series.unique()
         try:
             texts = [text_of(value) for value in distinct]
         except ValueRefused as error:
-            raise DataError(
-                f"{self.path}, column {column!r}: {error.message}. It holds {series.dtype}; a "
-                "categorical feature or an id needs one text or number a row."
-            ) from error
+            found = error.message.rpartition(", ")[2]
+            raise self._no_text(column, found) from error
         return series.replace_strict(distinct, pl.Series(texts, dtype=pl.String))
 
-    def numbers(self, column: str, required: bool = False) -> pl.Series:
-        """Floats; null where missing (an empty cell or NaN), which `required` refuses."""
+    def _no_text(self, column: str, found: str) -> RowsError:
+        series = self.frame[column]
+        bad = series.is_not_null()
+        if series.dtype.is_float():
+            bad = series.is_infinite().fill_null(False)
+        return self.fail(
+            column, bad, f"expected text or a number: {found}",
+            "A categorical feature or an id needs one text or number a row; a list is a bag.",
+        )  # fmt: skip
+
+    def numbers(self, column: str, required: str | None = None) -> pl.Series:
+        """Floats; null where missing (an empty cell or NaN), unless `required`: how to mend it."""
         series = self.frame[column]
         read = _as_float(series).fill_nan(None)
         empty = series.is_null() if series.dtype != pl.String else _blank(series)
@@ -109,124 +126,98 @@ class Table:
         unread = read.is_null() & ~empty
         if unread.any():
             value = series.gather([int(unread.arg_max() or 0)]).to_list()[0]
-            raise self.fail(
-                column, unread, f"{value!r} is not a number",
-                "Correct it, leave it empty where it is unknown, or declare another kind.",
-            )  # fmt: skip
+            found = "a list" if series.dtype.is_nested() else repr(value)[:SHOWN]
+            remedy = "Correct it, leave it empty where it is unknown, or declare another kind."
+            raise self.fail(column, unread, f"{found} is not a number", required or remedy)
         if (far := (read.abs() > LARGEST).fill_null(False)).any():
-            raise self.fail(column, far, "the number is beyond 1e30", "Correct it or empty it.")
-        if required and read.is_null().any():
             raise self.fail(
-                column, read.is_null(), "there is no number", "Fill it in, or leave the row out."
-            )
+                column, far, "the number is beyond 1e30, or infinite",
+                required or "Correct it, or leave it empty where it is unknown.",
+            )  # fmt: skip
+        if required and read.is_null().any():
+            raise self.fail(column, read.is_null(), "there is no number", required)
         return read
 
     def bags(self, column: str, separator: str) -> pl.Series:
         """Lists of text; null where missing. Text is split at the separator."""
-        series = self.frame[column]
+        series, members = self.frame[column], self.of(column, separator).members
+        rows = pl.Series(range(len(series)), dtype=pl.UInt32)
+        flat = pl.DataFrame({"row": rows})
         if isinstance(series.dtype, pl.List | pl.Array):
-            inner = Table(self.path, pl.DataFrame({column: series.explode()}))
-            flat = pl.DataFrame({
-                "row": pl.Series(range(len(series)), dtype=pl.UInt32), "value": series,
-            }).explode("value").with_columns(inner.written(column).alias("value"))  # fmt: skip
+            flat = flat.with_columns(value=series).explode("value")
+            flat = flat.with_columns(value=self._written(column, flat["value"], members.point_zero))
         else:
-            split = self.written(column).str.split(separator)
-            flat = pl.DataFrame({"value": split}).with_row_index("row").explode("value")
-            flat = flat.with_columns(self._served(flat["value"].str.strip_chars()))
+            flat = flat.with_columns(value=self.written(column).str.split(separator))
+            text = flat.explode("value")["value"].str.strip_chars()
+            form = members.form if self.text_only else "text"
+            flat = flat.explode("value").with_columns(value=_as_from_json(text, form))
         kept = flat.filter(pl.col("value").is_not_null() & (pl.col("value") != ""))
-        rows = pl.DataFrame({"row": pl.Series(range(len(series)), dtype=pl.UInt32)})
         bags = kept.group_by("row", maintain_order=True).agg("value")
-        return rows.join(bags, on="row", how="left", maintain_order="left")["value"].alias(column)
+        return (
+            rows.to_frame("row")
+            .join(bags, on="row", how="left", maintain_order="left")["value"]
+            .alias(column)
+        )
 
     def seconds(self, column: str) -> pl.Series:
         """Times as whole seconds: epoch numbers in any unit, dates, or ISO text."""
-        series = self.frame[column]
-        numbers = _as_float(series).fill_nan(None)
-        if numbers.is_not_null().any():
-            times = (numbers / _unit(numbers)).floor().cast(pl.Int64)
+        series, whole = self.frame[column], self.of(column)
+        if whole.unit:
+            numbers = _as_float(series).fill_nan(None)
+            self._refuse_other_units(column, numbers, whole.unit)
+            times = (numbers / whole.unit).floor().cast(pl.Int64, strict=False)
         elif series.dtype in (pl.Date, pl.Datetime):
             times = series.dt.epoch("s")
         else:
+            if whole.zoned and (bare := series.is_not_null() & ~_has_zone(series)).any():
+                raise self.fail(
+                    column, bare, "the time has no zone, and others in this column have one",
+                    "Write the zone in every row, such as Z or +02:00, or in none (then it is "
+                    "UTC).",
+                )  # fmt: skip
             times = _iso(series).dt.epoch("s")
-        if times.is_null().any():
-            value = series.filter(times.is_null()).to_list()[0]
+        if (missing := times.is_null()).any():
+            value = series.filter(missing).to_list()[0]
             raise self.fail(
-                column, times.is_null(), f"{value!r} is not a time",
+                column, missing, f"{value!r} is not a time",
                 "Give seconds since 1970 or ISO text such as 2024-05-01T12:00:00.",
+            )  # fmt: skip
+        if (far := times.abs() >= LATEST).any():
+            raise self.fail(
+                column, far, "the time lies thousands of years from now",
+                "Correct it, or leave the list out: a placeholder such as 9999-12-31 is no time.",
             )  # fmt: skip
         return times
 
+    def _refuse_other_units(self, column: str, numbers: pl.Series, unit: int) -> None:
+        """One unit is read for all; a number too small for it was meant in another."""
+        smaller = numbers.abs() < own_unit(unit)
+        if (other := smaller.fill_null(False)).any():
+            names = {10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
+            raise self.fail(
+                column, other,
+                f"the time is too small for {names[unit]}, which the largest in this column is in",
+                "Write all times in one unit.",
+            )  # fmt: skip
+
 
 def read_table(folder: Path, stem: str) -> Table:
-    """Read `stem`.parquet or `stem`.csv; raises DataError where neither can be read."""
-    present = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
-    if len(present) != 1:
-        found = "both are there" if present else f"it holds {_listing(folder)}"
-        raise DataError(
-            f"{folder} needs one of {stem}.parquet and {stem}.csv, but {found}. "
-            "See `psad prepare --help` for what a folder of your own holds."
-        )
-    path = present[0]
-    try:
-        # everything as text first: an id such as 007 must keep its zeros
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if frame.is_empty():
-        raise DataError(f"{path} holds no rows. Write at least one, or check the export.")
-    return Table(path, frame)
+    """Read a table whole; raises DataError where it cannot be read."""
+    with tempfile.TemporaryDirectory() as scratch:
+        files = open_files(folder, stem, Path(scratch))
+        return Table(files.path, files.lazy().collect())
 
 
-def has_table(folder: Path, stem: str) -> bool:
-    """Whether the folder holds such a table at all."""
-    return any((folder / f"{stem}{suffix}").is_file() for suffix in SUFFIXES)
-
-
-def suggestion(name: str, known: Sequence[str]) -> str:
-    """` Did you mean …?` for error messages, empty where nothing is close."""
-    close = difflib.get_close_matches(name, known, 1, 0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _read_csv(path: Path) -> pl.DataFrame:
-    return pl.read_csv(path, infer_schema=False)
-
-
-def _listing(folder: Path) -> str:
-    return ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-
-
-def _example(frame: pl.DataFrame, row: int) -> list[tuple[str, object]]:
-    values = frame.row(row, named=True)
-    return [(name, value) for name, value in values.items()][:6]
-
-
-def _shortened(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"
-
-
-def _without_decimal_point(series: pl.Series) -> pl.Series:
-    """Whole numbers that some tool wrote as `24.0` (pandas does, beside missing values) as `24`."""
-    if series.drop_nulls().str.contains(r"^-?\d+\.0$").all():
-        return series.str.strip_suffix(".0")
-    return series
-
-
-def _as_from_json(text: pl.Series) -> pl.Series:
-    """A column of nothing but truth values, or but numbers, in the service's text form of them."""
+def _as_from_json(text: pl.Series, form: str) -> pl.Series:
+    """Text of truth values or numbers in the service's text form of them."""
+    if form == "text":
+        return text
     distinct = text.drop_nulls().unique()
     meant = distinct.filter(distinct.str.strip_chars() != "")
     values = meant.str.strip_chars()
-    if values.is_empty():
-        return text
-    if values.str.to_lowercase().is_in(["true", "false"]).all():
+    if form == "truth":
         return text.replace(meant, values.str.to_lowercase())
-    if not values.str.contains(NUMBER).all():
-        return text
     numbers = [float(value) for value in values]
-    if max(map(abs, numbers)) >= EXACT:
-        return text
     return text.replace(meant, pl.Series([text_of(number) for number in numbers], dtype=pl.String))
 
 
@@ -237,34 +228,13 @@ def _blank(series: pl.Series) -> pl.Series:
 
 
 def _as_float(series: pl.Series) -> pl.Series:
-    """Floats, null where unreadable; truth values are 1 and 0, as text too."""
-    if series.dtype == pl.String:
-        truths = {"true": "1", "false": "0"}
-        text = series.str.strip_chars().str.to_lowercase()
-        series = text.replace(list(truths), list(truths.values()))
-    if not (series.dtype.is_numeric() or series.dtype in (pl.String, pl.Boolean, pl.Null)):
-        return pl.Series(series.name, [None] * len(series), dtype=pl.Float64)
-    return series.cast(pl.Float64, strict=False)
-
-
-def _unit(numbers: pl.Series) -> int:
-    largest = float(numbers.abs().max() or 0.0)  # type: ignore[arg-type]
-    return next((unit for limit, unit in EPOCH_UNITS if largest >= limit), 1)
+    name = series.name
+    return series.to_frame().select(float_of(name, series.dtype)).to_series()
 
 
 def _iso(series: pl.Series) -> pl.Series:
-    """Datetimes (UTC where no zone is given) from ISO text, null where unreadable."""
-    if series.dtype != pl.String:
-        return pl.Series(series.name, [None] * len(series), dtype=pl.Datetime("us"))
-    text = (
-        series.str.strip_chars()
-        .str.replace(" ", "T")
-        .str.replace(r"^(\d{4}-\d\d-\d\d)$", "${1}T00:00:00")
-    )
-    text = text.str.replace(r"Z$", "+00:00")
-    text = pl.select(
-        pl.when(text.str.contains(r"[+-]\d\d:?\d\d$")).then(text).otherwise(text + "+00:00")
-    ).to_series()
-    return text.str.to_datetime(
-        "%Y-%m-%dT%H:%M:%S%.f%z", strict=False, time_unit="us"
-    ).dt.replace_time_zone(None)
+    return series.to_frame().select(iso_of(series.name, series.dtype)).to_series()
+
+
+def _has_zone(series: pl.Series) -> pl.Series:
+    return series.to_frame().select(zoned(series.name)).to_series().fill_null(True)

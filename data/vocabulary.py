@@ -9,29 +9,38 @@ by value: the same log always gives the same schema.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
 
-from data.lists import Arranged, FeatureSpec, RawLog
+from data.coded import Coded
+from data.lists import Described, FeatureSpec
 from features.schema import Feature, FeatureSchema
 
 LONGEST_BAG = 16  # ids kept of a bag whose declaration does not say
 
 
-def fit_schema(log: RawLog, arranged: Arranged) -> FeatureSchema:
+def fit_schema(log: Described, coded: Coded) -> FeatureSchema:
     """The schema of a log, without derived features."""
-    spec = log.spec
-    lists = arranged.lists.filter(pl.col("split") == "train")
-    rows = arranged.rows.join(lists.select("list_id"), on="list_id", how="semi")
-    users = log.users.join(lists, on="user_id", how="semi")
-    items = log.items.join(rows, on="item_id", how="semi")
+    spec, train = log.spec, coded.chosen("train")
+    lists = coded.lists.filter(pl.Series(train))
+    rows = coded.of_rows(train)
+    showings = np.bincount(coded.row[rows], minlength=len(coded.items) + 1)[1:]
+    users = log.users.join(lists, on="user_id", how="semi", maintain_order="left")
+    items = log.items.filter(pl.Series(showings[: len(log.items)] > 0))
+    ids: dict[str, pl.Series | pl.DataFrame] = {
+        "user_id": lists["user_id"],
+        "item_id": pl.DataFrame({"item_id": coded.items["item_id"], "count": showings}),
+    }
     return FeatureSchema(
         name=spec.name,
-        user=fit_features(spec.user, users, {"user_id": lists["user_id"]}),
-        item=fit_features(spec.item, items, {"item_id": rows["item_id"]}),
-        context=fit_features(spec.context, rows, {}),
+        user=fit_features(spec.user, users, ids),
+        item=fit_features(spec.item, items, ids),
+        context=tuple(
+            FIT[one.kind](one, (part[one.name] for part in coded.columns([one.name], rows)))
+            for one in spec.context
+        ),
         max_history=spec.max_history,
         max_candidates=int(lists["length"].max()),  # type: ignore[arg-type]
         list_size=spec.list_size,
@@ -40,44 +49,68 @@ def fit_schema(log: RawLog, arranged: Arranged) -> FeatureSchema:
 
 
 def fit_features(
-    specs: Sequence[FeatureSpec], table: pl.DataFrame, ids: dict[str, pl.Series]
+    specs: Sequence[FeatureSpec], table: pl.DataFrame, ids: dict[str, pl.Series | pl.DataFrame]
 ) -> tuple[Feature, ...]:
-    """Fit each feature to its column of the training table, or to the occurrences of an id."""
-    fit = {"categorical": _categorical, "bag": _bag, "numeric": _numeric}
+    """Fit each feature to its column of the training table; an id to its rows, or `count`."""
     return tuple(
-        fit[spec.kind](spec, ids[spec.name] if spec.name in ids else table[spec.name])
+        _of_counts(spec, ids[spec.name])
+        if spec.name in ids and spec.kind == "categorical"
+        else FIT[spec.kind](spec, [table[spec.name]])
         for spec in specs
     )
 
 
-def _categorical(spec: FeatureSpec, values: pl.Series) -> Feature:
-    return Feature(name=spec.name, kind="categorical", vocabulary=_frequent(spec, values))
+def _categorical(spec: FeatureSpec, parts: Iterable[pl.Series]) -> Feature:
+    return Feature(name=spec.name, kind="categorical", vocabulary=_frequent(spec, parts))
 
 
-def _bag(spec: FeatureSpec, values: pl.Series) -> Feature:
-    longest = int(values.list.len().max() or 1)  # type: ignore[arg-type]
-    return Feature(
-        name=spec.name,
-        kind="bag",
-        vocabulary=_frequent(spec, values.list.unique().explode()),
-        max_length=spec.max_length or min(max(longest, 1), LONGEST_BAG),
-    )
+def _of_counts(spec: FeatureSpec, ids: pl.Series | pl.DataFrame) -> Feature:
+    counts = ids.value_counts(name="count") if isinstance(ids, pl.Series) else ids
+    kept = counts.filter(pl.col("count") >= max(spec.min_count, 1))
+    return Feature(name=spec.name, kind="categorical", vocabulary=_sorted(kept))
 
 
-def _frequent(spec: FeatureSpec, values: pl.Series) -> tuple[str, ...]:
-    counts = values.drop_nulls().alias("value").value_counts(name="count")
-    counts = counts.filter(pl.col("count") >= spec.min_count)
-    return tuple(counts.sort(["count", "value"], descending=[True, False])["value"])
+def _bag(spec: FeatureSpec, parts: Iterable[pl.Series]) -> Feature:
+    lengths: list[int] = []
+
+    def members() -> Iterator[pl.Series]:
+        for values in parts:
+            lengths.append(int(values.list.len().max() or 1))  # type: ignore[arg-type]
+            yield values.list.unique().explode()
+
+    vocabulary = _frequent(spec, members())
+    longest = spec.max_length or min(max(1, *lengths), LONGEST_BAG)
+    return Feature(name=spec.name, kind="bag", vocabulary=vocabulary, max_length=longest)
 
 
-def _numeric(spec: FeatureSpec, values: pl.Series) -> Feature:
-    numbers = values.drop_nulls().to_numpy()
+def _frequent(spec: FeatureSpec, parts: Iterable[pl.Series]) -> tuple[str, ...]:
+    counts = pl.DataFrame(schema={"value": pl.String, "count": pl.UInt32})
+    for values in parts:
+        found = values.drop_nulls().cast(pl.String).alias("value").value_counts(name="count")
+        joined = pl.concat([counts, found], how="vertical_relaxed")
+        counts = joined.group_by("value").agg(pl.col("count").sum())
+    return _sorted(counts.filter(pl.col("count") >= spec.min_count))
+
+
+def _sorted(counts: pl.DataFrame) -> tuple[str, ...]:
+    value = next(name for name in counts.columns if name != "count")
+    return tuple(counts.sort(["count", value], descending=[True, False])[value])
+
+
+def _numeric(spec: FeatureSpec, parts: Iterable[pl.Series]) -> Feature:
+    known = [values.drop_nulls().to_numpy() for values in parts]
+    numbers = np.concatenate([np.zeros(0), *known])
     if spec.transform == "log":
         numbers = np.sign(numbers) * np.log1p(np.abs(numbers))
     mean, scale = mean_and_scale(numbers[:, None])
     return Feature(
         name=spec.name, kind="numeric", transform=spec.transform, mean=mean[0], scale=scale[0]
     )
+
+
+FIT: dict[str, Callable[[FeatureSpec, Iterable[pl.Series]], Feature]] = {
+    "categorical": _categorical, "bag": _bag, "numeric": _numeric,
+}  # fmt: skip
 
 
 def mean_and_scale(numbers: np.ndarray) -> tuple[list[float], list[float]]:

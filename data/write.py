@@ -10,7 +10,8 @@ point of valid NDCG@10 by it).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from data.coded import Coded, Flags
 from data.dataset import SPLITS, Dataset, Int64, ragged
-from data.lists import Arranged, RawLog
-from data.statistics import Impressions, fit_statistics, fold_of_users
+from data.lists import Described
+from data.progress import bar
+from data.statistics import BLOCK, count, fit_folds, fit_statistics, fold_of_users
 from data.vocabulary import fit_schema, mean_and_scale
 from features.catalogue import KINDS, Catalogue, pack_features
 from features.derived import Statistics, derived_names
@@ -30,74 +33,41 @@ from features.schema import Feature, FeatureSchema
 CHUNK_LISTS = 512  # lists whose derived features are computed between two ticks of the bar
 CHUNK_ROWS = 100_000
 SCALE_LISTS = 100_000  # train lists, evenly spaced, that means and scales of derived features see
+# columns of these that are taken at a time, which bounds the memory; always so many where there
+# are, because numpy adds up a single column in another order
+SCALE_COLUMNS = 4
 FOLDS = 20  # out-of-fold statistics then rest on 95% of the people, as test-time ones do on all
 
 
-@dataclass(frozen=True)
-class Coded:
-    """An arranged log with dense numbers in place of ids."""
-
-    lists: pl.DataFrame  # of Arranged, with `user`, a row of `users`
-    row: Int64  # (rows,) catalogue row of each impression
-    positive: np.ndarray  # (rows,) bool
-    acted: Int64  # catalogue rows
-    users: pl.DataFrame  # user_id and raw features
-    items: pl.DataFrame  # item_id and raw features, row i of the catalogue at i - 1
-
-
 def write(
-    log: RawLog,
-    arranged: Arranged,
+    log: Described,
+    coded: Coded,
     folder: Path,
     facts: dict[str, Any],
     *,
     derived: bool,
     seed: int,
+    scratch: Path,
 ) -> None:
-    """Write a dataset into a new folder."""
-    coded = code(log, arranged)
-    schema = fit_schema(log, arranged)
+    """Write a dataset into a new folder; `scratch` is one for what memory should not hold."""
+    schema = fit_schema(log, coded)
     if derived:
         names = derived_names(schema)
         schema = schema.model_copy(
             update={"derived": tuple(Feature(name=name, kind="numeric") for name in names)}
         )
     catalogue = _catalogue(log, coded, schema)
-    kept = coded.lists.filter(pl.col("split").is_in(SPLITS))
     (folder / "arrays").mkdir(parents=True)
-    _write_lists(folder, coded, kept)
+    _write_lists(folder, coded)
     _write_users(folder, coded.users, schema)
-    _write_context(folder, arranged.rows, kept, schema)
+    _write_context(folder, coded, schema)
     catalogue.save(folder / "catalogue")
     _seal(folder, schema, facts)
     if derived:
-        _seal(folder, _derive(Dataset.load(folder), coded, kept, seed), facts)
+        _seal(folder, _derive(Dataset.load(folder), coded, seed, scratch), facts)
 
 
-def code(log: RawLog, arranged: Arranged) -> Coded:
-    """Number users and items; items that were shown but not described join the catalogue."""
-    users = arranged.lists.select("user_id").unique(maintain_order=True)
-    shown = arranged.rows.select("item_id").unique().sort("item_id")
-    bare = shown.join(log.items, on="item_id", how="anti")
-    items = pl.concat([log.items, bare], how="diagonal")
-    user_numbers = users.with_row_index("user")
-    item_rows = items.select("item_id").with_row_index("row", offset=1)
-    return Coded(
-        lists=arranged.lists.join(user_numbers, on="user_id", how="left", maintain_order="left"),
-        row=_looked_up(arranged.rows["item_id"], item_rows),
-        positive=arranged.rows["positive"].to_numpy(),
-        acted=_looked_up(arranged.acted, item_rows),
-        users=users.join(log.users, on="user_id", how="left", maintain_order="left"),
-        items=items,
-    )
-
-
-def _looked_up(items: pl.Series, rows: pl.DataFrame) -> Int64:
-    found = items.to_frame("item_id").join(rows, on="item_id", how="left", maintain_order="left")
-    return found["row"].to_numpy().astype(np.int64)
-
-
-def _catalogue(log: RawLog, coded: Coded, schema: FeatureSchema) -> Catalogue:
+def _catalogue(log: Described, coded: Coded, schema: FeatureSchema) -> Catalogue:
     """All items with the statistics of train's side."""
     items, title = coded.items, log.spec.title
     columns = {feature.name: items[feature.name].to_list() for feature in schema.item}
@@ -107,34 +77,21 @@ def _catalogue(log: RawLog, coded: Coded, schema: FeatureSchema) -> Catalogue:
         titles = items.select(pl.col(title).cast(pl.String).fill_null(ids)).to_series().to_list()
     empty = Statistics.empty(len(items) + 1)
     blank = Catalogue.build(items["item_id"].to_list(), columns, schema, empty, titles)
-    lists = _statistics_lists(coded)
-    statistics = _statistics(coded, lists, blank, schema)
+    seen = coded.impressions(_counted(coded))
+    statistics = fit_statistics(seen, len(items) + 1, blank.bag, schema)
     return Catalogue(
         blank.ids, blank.categorical, blank.bag, blank.numeric, statistics, blank.titles
     )
 
 
-def _statistics_lists(coded: Coded) -> pl.DataFrame:
-    return coded.lists.filter(pl.col("split").is_in(["train", "statistics"]))
+def _counted(coded: Coded) -> Flags:
+    """(L,) whether a list counts in the statistics."""
+    return coded.chosen("train", "statistics")
 
 
-def _statistics(
-    coded: Coded, lists: pl.DataFrame, catalogue: Catalogue, schema: FeatureSchema
-) -> Statistics:
-    """The statistics of some lists."""
-    length = lists["length"].to_numpy()
-    places, _ = ragged(lists["first"].to_numpy(), length)
-    shown = Impressions(
-        user=np.repeat(lists["user"].to_numpy().astype(np.int64), length),
-        row=coded.row[places],
-        positive=coded.positive[places],
-        lists=len(lists),
-    )
-    return fit_statistics(shown, len(catalogue) + 1, catalogue.bag, schema)
-
-
-def _write_lists(folder: Path, coded: Coded, kept: pl.DataFrame) -> None:
-    places, offsets = ragged(kept["first"].to_numpy(), kept["length"].to_numpy())
+def _write_lists(folder: Path, coded: Coded) -> None:
+    chosen = coded.chosen(*SPLITS)
+    kept, rows = coded.lists.filter(pl.Series(chosen)), coded.of_rows(chosen)
     split = kept["split"].replace_strict(list(SPLITS), list(range(len(SPLITS))))
     arrays: dict[str, np.ndarray] = {
         "list_user": kept["user"].to_numpy().astype(np.int32),
@@ -142,9 +99,9 @@ def _write_lists(folder: Path, coded: Coded, kept: pl.DataFrame) -> None:
         "timestamp": kept["timestamp"].to_numpy(),
         "history_start": kept["history_start"].to_numpy(),
         "history_length": kept["history_length"].to_numpy().astype(np.int32),
-        "candidate_offsets": offsets,
-        "candidate_row": coded.row[places].astype(np.int32),
-        "label": coded.positive[places].astype(np.uint8),
+        "candidate_offsets": np.concatenate([[0], np.cumsum(kept["length"].to_numpy())]),
+        "candidate_row": coded.row[rows].astype(np.int32),
+        "label": coded.positive[rows].astype(np.uint8),
         "acted": coded.acted.astype(np.int32),
     }
     for name, array in arrays.items():
@@ -161,57 +118,96 @@ def _write_users(folder: Path, users: pl.DataFrame, schema: FeatureSchema) -> No
     users.write_parquet(folder / "users.parquet")
 
 
-def _write_context(
-    folder: Path, rows: pl.DataFrame, kept: pl.DataFrame, schema: FeatureSchema
-) -> None:
-    """Encoded context columns, a chunk at a time, and the raw ones beside them."""
-    places, _ = ragged(kept["first"].to_numpy(), kept["length"].to_numpy())
-    raw = rows[places].select(feature.name for feature in schema.context)
+def _write_context(folder: Path, coded: Coded, schema: FeatureSchema) -> None:
+    """Encoded context columns, and the raw ones beside them, a chunk at a time."""
+    from pyarrow.parquet import ParquetWriter
+
+    kept = coded.of_rows(coded.chosen(*SPLITS))
+    total = int(kept.sum())
     for kind in KINDS:
-        wanted = [feature for feature in schema.context if feature.kind == kind]
-        width = sum(feature.width for feature in wanted)
-        array = np.lib.format.open_memmap(
-            folder / "arrays" / f"context_{kind}.npy", "w+",
-            np.float32 if kind == "numeric" else np.int32, (len(places), width),
-        )  # fmt: skip
-        for start in range(0, len(places) if width else 0, CHUNK_ROWS):
-            part = raw[start : start + CHUNK_ROWS]
-            columns = part.to_dict(as_series=False)
-            array[start : start + len(part)] = pack_features(wanted, kind, columns, len(part))
-        array.flush()
-    if schema.context:
-        raw.write_parquet(folder / "context.parquet")
+        width = sum(feature.width for feature in schema.context if feature.kind == kind)
+        dtype = np.float32 if kind == "numeric" else np.int32
+        np.lib.format.open_memmap(_context_path(folder, kind), "w+", dtype, (total, width)).flush()
+    if not schema.context:
+        return
+    start, writer = 0, None
+    names = [feature.name for feature in schema.context]
+    with bar("writing", total, "row", rows=total) as progress:
+        for part in _rechunked(coded.columns(names, kept), CHUNK_ROWS):
+            _write_part(folder, schema, start, part.to_dict(as_series=False), len(part))
+            table = part.to_arrow()
+            writer = writer or ParquetWriter(folder / "context.parquet", table.schema)
+            writer.write_table(table)
+            start += len(part)
+            progress.update(len(part))
+    if writer:
+        writer.close()
 
 
-def _derive(dataset: Dataset, coded: Coded, kept: pl.DataFrame, seed: int) -> FeatureSchema:
+def _write_part(
+    folder: Path, schema: FeatureSchema, start: int, columns: dict[str, list[Any]], count: int
+) -> None:
+    """Encode some rows into the context arrays, which are mapped no longer than that takes."""
+    for kind in KINDS:
+        if wanted := [feature for feature in schema.context if feature.kind == kind]:
+            array = np.lib.format.open_memmap(_context_path(folder, kind), "r+")
+            array[start : start + count] = pack_features(wanted, kind, columns, count)
+
+
+def _context_path(folder: Path, kind: str) -> Path:
+    return folder / "arrays" / f"context_{kind}.npy"
+
+
+def _rechunked(frames: Iterable[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of `size`, and what is left: files do not show how they were cut."""
+    held: list[pl.DataFrame] = []
+    for frame in frames:
+        held.append(frame)
+        while sum(map(len, held)) >= size:
+            joined = pl.concat(held, rechunk=True)
+            yield joined[:size]
+            held = [joined[size:]]
+    if sum(map(len, held)):
+        yield pl.concat(held, rechunk=True)
+
+
+def _derive(dataset: Dataset, coded: Coded, seed: int, scratch: Path) -> FeatureSchema:
     """Write the derived features of all lists; the schema with train's means and scales."""
     schema, offsets = dataset.schema, np.concatenate([[0], np.cumsum(dataset.lengths)])
     path = dataset.folder / "arrays" / "derived.npy"
     shape = (int(offsets[-1]), len(schema.derived))
-    derived = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    np.lib.format.open_memmap(path, "w+", np.float32, shape).flush()
     fold = fold_of_users(len(coded.users), FOLDS, seed)
-    own_fold = fold[kept["user"].to_numpy()]
-    counted, train = _statistics_lists(coded), dataset.splits["train"]
-    with tqdm(total=len(dataset), unit="list", desc="derived statistics") as bar:
-        for number in range(FOLDS):
-            others = counted.filter(pl.Series(fold[counted["user"].to_numpy()] != number))
-            statistics = _statistics(coded, others, dataset.catalogue, schema)
-            _derive_lists(dataset, statistics, train[own_fold[train] == number], derived, bar)
+    train = dataset.splits["train"]
+    own_fold = fold[coded.lists.filter(pl.Series(coded.chosen("train")))["user"].to_numpy()]
+    others = _of_the_others(dataset, coded, fold, scratch)
+    with bar("derived statistics", len(dataset), "list", rows=shape[0]) as progress:
+        for number, statistics in enumerate(others):
+            _derive_lists(dataset, statistics, train[own_fold == number], path, progress)
         held_out = np.concatenate([dataset.splits["valid"], dataset.splits["test"]])
-        _derive_lists(dataset, dataset.catalogue.statistics, held_out, derived, bar)
-    derived.flush()
+        _derive_lists(dataset, dataset.catalogue.statistics, held_out, path, progress)
     sample = train[:: -(-len(train) // SCALE_LISTS)]
-    places, _ = ragged(offsets[sample], dataset.lengths[sample])
-    means, scales = mean_and_scale(derived[places])
-    fitted = tuple(
-        Feature(name=feature.name, kind="numeric", mean=mean, scale=scale)
-        for feature, mean, scale in zip(schema.derived, means, scales, strict=True)
-    )
-    return schema.model_copy(update={"derived": fitted})
+    return schema.model_copy(update={"derived": _scaled(schema, path, offsets, dataset, sample)})
+
+
+def _of_the_others(dataset: Dataset, coded: Coded, fold: Int64, scratch: Path) -> list[Statistics]:
+    """For each fold the statistics of the people who are not in it."""
+    catalogue, counted = dataset.catalogue, _counted(coded)
+    rows = len(catalogue) + 1
+    of_list = fold[coded.lists["user"].to_numpy()]
+    with bar("counting by fold", FOLDS, "fold", rows=len(coded.row)) as progress:
+        counts = []
+        for number in range(FOLDS):
+            counts.append(count(coded.impressions(counted & (of_list == number)), rows))
+            progress.update()
+    with bar("neighbours", FOLDS * -(-rows // BLOCK), "block", rows=len(coded.row)) as progress:
+        return fit_folds(
+            counts, catalogue.bag, dataset.schema, scratch / "folds", tick=progress.update
+        )
 
 
 def _derive_lists(
-    dataset: Dataset, statistics: Statistics, indexes: Int64, derived: np.ndarray, bar: tqdm[Any]
+    dataset: Dataset, statistics: Statistics, indexes: Int64, path: Path, progress: tqdm[Any]
 ) -> None:
     """Fill in the derived features of some lists by the service's own code."""
     known = dataset.catalogue
@@ -221,8 +217,32 @@ def _derive_lists(
     for start in range(0, len(indexes), CHUNK_LISTS):
         chosen = indexes[start : start + CHUNK_LISTS]
         places, _ = ragged(offsets[chosen], dataset.lengths[chosen])
-        derived[places] = encoder.derive(replace(dataset.lists(chosen), derived=None))
-        bar.update(len(chosen))
+        made = encoder.derive(replace(dataset.lists(chosen), derived=None))
+        np.lib.format.open_memmap(path, "r+")[places] = made  # mapped no longer than that takes
+        progress.update(len(chosen))
+
+
+def _scaled(
+    schema: FeatureSchema, path: Path, offsets: Int64, dataset: Dataset, sample: Int64
+) -> tuple[Feature, ...]:
+    """The derived features with mean and scale of the sampled lists."""
+    taken = np.concatenate([
+        np.lib.format.open_memmap(path, "r")[ragged(offsets[part], dataset.lengths[part])[0]]
+        for part in np.array_split(sample, -(-len(sample) // CHUNK_LISTS))
+    ])  # fmt: skip
+    fitted: list[Feature] = []
+    columns = len(schema.derived)
+    for start in range(0, columns, SCALE_COLUMNS):
+        names = schema.derived[start : start + SCALE_COLUMNS]
+        first = max(0, min(start, columns - SCALE_COLUMNS))
+        means, scales = mean_and_scale(taken[:, first : first + SCALE_COLUMNS])
+        fitted += [
+            Feature(name=feature.name, kind="numeric", mean=mean, scale=scale)
+            for feature, mean, scale in zip(
+                names, means[start - first :], scales[start - first :], strict=True
+            )
+        ]
+    return tuple(fitted)
 
 
 def _seal(folder: Path, schema: FeatureSchema, facts: dict[str, Any]) -> None:

@@ -25,6 +25,11 @@
         [context.price]
         kind = "numeric"
 
+Each table is one file (impressions.parquet, .csv or .csv.gz) or a folder of part files with the
+same columns (impressions/date=2024-05-01/part-0.parquet), read in the order of their names; what
+such a folder says, key=value, is a column.
+Impressions are read in pieces and may be larger than the memory; items and users may not.
+
 A column that schema.toml does not declare is not used, except `score`, the earlier stage's own
 score, which becomes a numeric context feature wherever it is logged.
 
@@ -34,8 +39,13 @@ JSON ("true", and "1" for 1.0), unless one begins with a 0 or +, as codes do: th
 
 from __future__ import annotations
 
+import tempfile
 import tomllib
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +53,12 @@ import polars as pl
 from pydantic import ValidationError
 
 from data.columns import check_columns, renamed
+from data.files import Files, has_table, open_files
 from data.lists import FeatureSpec, RawLog, SourceSpec
-from data.tables import Table, has_table, read_table, suggestion
+from data.problems import Problems
+from data.progress import bar
+from data.tables import Table, suggestion
+from data.whole import Whole
 from features.errors import DataError
 
 LIST_LIMIT = 1000
@@ -53,45 +67,167 @@ SETTINGS = ("name", "positive", "title", "split", "list_size", "max_history", "p
 FEATURE_KEYS = tuple(name for name in FeatureSpec.model_fields if name != "name")
 IDS = ("list_id", "user_id", "item_id")
 IMPRESSIONS = ("list_id", "user_id", "timestamp", "item_id", "position", "label")
+LABEL = "Labels are numbers, which `positive` in schema.toml compares: write 1 for yes, 0 for no."
+POSITION = "Number the items of a list from the top, 0, 1, 2 and so on."
+ONE_USER = "A list belongs to one user: make list_id unique."
+ONE_TIME = "Give all rows of a list the time at which the list was shown."
+TYPES: dict[str, pl.DataType] = {
+    "categorical": pl.String(), "bag": pl.List(pl.String()), "numeric": pl.Float64(),
+}  # fmt: skip
+COUNTED = ("user_id", "item_id")
+MERGED = 16  # pieces whose counts are kept apart
 SCORE = FeatureSpec(name="score", kind="numeric")
 
 
+@dataclass(frozen=True)
+class OwnLog:
+    """A user's log whose impressions stay on disk. The rest is as in RawLog."""
+
+    shown: Files
+    whole: Mapping[str, Whole]  # what holds of the columns of impressions
+    items: pl.DataFrame
+    users: pl.DataFrame
+    spec: SourceSpec
+    problems: Problems
+    values: Mapping[str, pl.DataFrame]  # COUNTED columns: each value as logged, and its `count`
+    dropped: Counter[str] = field(default_factory=Counter)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def chunks(self) -> Iterator[pl.DataFrame]:
+        """Impressions as in RawLog, with `row`, their place in the log, a piece at a time.
+
+        Problems are collected; a piece whose ids have one is left out.
+        """
+        for start, frame in self.shown.chunks():
+            table = Table(self.shown.path, frame, self.shown, start, self.whole)
+            if (read := _impressions(table, self.spec, self.problems)) is not None:
+                yield read.with_row_index("row", offset=start).cast({"row": pl.Int64})
+
+    def distinct(self, column: str) -> pl.DataFrame:
+        """The ids of a column, in their order, and the `count` of their rows."""
+        table = Table(self.shown.path, self.values[column], None, 0, self.whole)
+        try:
+            ids = table.frame.with_columns(table.written(column).alias(column))
+        except DataError:  # reading the pieces will say where
+            return pl.DataFrame(schema={column: pl.String, "count": pl.UInt32})
+        known = ids.drop_nulls(column).group_by(column).agg(pl.col("count").sum())
+        return known.sort(column)
+
+
 def read(folder: Path) -> RawLog:
-    """Read and check a user's folder; raises DataError that names what to mend."""
+    """Read and check a user's folder, all in memory; raises DataError that names what to mend."""
+    with opened(folder) as log:
+        pieces = [piece.drop("row") for piece in log.chunks()]
+        log.problems.raise_any()
+        impressions = pl.concat(pieces, rechunk=True)
+        check_lists(log.shown, impressions.with_row_index("row"), log.problems)
+        log.problems.raise_any()
+        return RawLog(impressions, log.items, log.users, log.spec, log.dropped)
+
+
+@contextmanager
+def opened(
+    folder: Path, scratch: Path | None = None, problems: Problems | None = None
+) -> Iterator[OwnLog]:
+    """Open a user's folder; where `problems` are to be collected, only what bars the way is raised.
+
+    `scratch` is a folder for copies that are larger than memory.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch) as copies:
+        found = Problems(folder) if problems is None else problems
+        log = _open(folder, Path(copies), found)
+        if problems is None or log is None:
+            found.raise_any()
+        assert log is not None, "what bars the way was raised"
+        yield log
+
+
+def _open(folder: Path, scratch: Path, problems: Problems) -> OwnLog | None:
+    """The log of a folder; None where so much is wrong that it cannot be read further."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. Give the folder that holds schema.toml.")
-    spec = read_spec(folder / "schema.toml")
-    shown, items = _table(folder, "impressions", spec), _table(folder, "items", spec)
-    if "score" in shown.frame.columns and all(one.name != "score" for one in spec.context):
+    spec: SourceSpec | None = None
+    tables: dict[str, Files] = {}
+    with problems.collected():
+        spec = read_spec(folder / "schema.toml")
+    for stem in ("impressions", "items", "users"):
+        if stem != "users" or has_table(folder, stem):
+            with problems.collected():
+                files = open_files(folder, stem, scratch)
+                tables[stem] = renamed(files, spec.columns.get(stem, {}) if spec else {})
+    if spec is None:
+        return None
+    if "users" not in tables and not has_table(folder, "users"):
+        with problems.collected():
+            _no_users(folder, spec)
+    shown = tables.get("impressions")
+    if shown and "score" in shown.types and all(one.name != "score" for one in spec.context):
         spec = spec.model_copy(update={"context": (*spec.context, SCORE)})
-    impressions = _impressions(shown, spec)
-    described = _side(items, "item_id", spec.item, spec.title)
-    if has_table(folder, "users"):
-        people = _side(_table(folder, "users", spec), "user_id", spec.user, None)
-    else:
-        people = _no_users(folder, spec)
-    unused = _unused({"impressions": shown, "items": items}, spec)
-    return RawLog(
-        impressions, described, people, spec, unused + _undescribed(impressions, described)
-    )
+    items = people = None
+    if "items" in tables:
+        items = _side(tables["items"], "item_id", spec.item, spec.title, problems)
+    if "users" in tables:
+        people = _side(tables["users"], "user_id", spec.user, None, problems)
+    if shown is None or not _has_columns(shown, spec, problems):
+        return None
+    whole, values = _looked_at(shown, spec)
+    nobody = pl.DataFrame({"user_id": pl.Series([], dtype=pl.String)})
+    nothing = pl.DataFrame({"item_id": pl.Series([], dtype=pl.String)})
+    log = OwnLog(
+        shown, whole, nothing if items is None else items, nobody if people is None else people,
+        spec, problems, values, _unused(tables, spec) + _empty_lines(tables),
+    )  # fmt: skip
+    if items is not None:
+        with problems.collected():
+            log.dropped.update(_undescribed(log.distinct("item_id"), items, shown.path))
+    return log
 
 
-def _table(folder: Path, name: str, spec: SourceSpec) -> Table:
-    return renamed(read_table(folder, name), spec.columns.get(name, {}))
+def _looked_at(shown: Files, spec: SourceSpec) -> tuple[dict[str, Whole], dict[str, pl.DataFrame]]:
+    """What holds of whole columns, and how often each user and item is there."""
+    texts = {one.name: one.separator if one.kind == "bag" else None
+             for one in spec.context if one.kind != "numeric"}  # fmt: skip
+    wanted = {"list_id": None, "timestamp": None, **dict.fromkeys(COUNTED), **texts}
+    whole: dict[str, Whole] = dict.fromkeys(wanted, Whole())
+    held: dict[str, list[pl.DataFrame]] = {name: [] for name in COUNTED}
+    with bar("counting", shown.rows, "row", rows=shown.rows) as progress:
+        for _, frame in shown.chunks(columns=list(wanted)):
+            for name, separator in wanted.items():
+                if name not in COUNTED:
+                    whole[name] |= Whole.of(frame[name], separator)
+            for name in COUNTED:
+                held[name].append(frame.group_by(name).agg(count=pl.len()))
+                if len(held[name]) > MERGED:
+                    held[name] = [_merged(held[name])]
+            progress.update(len(frame))
+    values = {name: _merged(parts) for name, parts in held.items()}
+    return whole | {name: Whole.of(values[name][name]) for name in COUNTED}, values
 
 
-def _undescribed(impressions: pl.DataFrame, items: pl.DataFrame) -> Counter[str]:
+def _merged(counts: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(counts).group_by(pl.exclude("count")).agg(pl.col("count").sum())
+
+
+def _has_columns(shown: Files, spec: SourceSpec, problems: Problems) -> bool:
+    before = len(problems)
+    with problems.collected():
+        shown.require(IMPRESSIONS, "which every log needs")
+    with problems.collected():
+        shown.require([one.name for one in spec.context], "which schema.toml declares")
+    return len(problems) == before
+
+
+def _undescribed(shown: pl.DataFrame, items: pl.DataFrame, path: Path) -> Counter[str]:
     """How many shown items have no row in items; a DataError where that is every one of them."""
-    shown = impressions.select(pl.col("item_id").unique().sort())
-    missing = shown.join(items, on="item_id", how="anti")["item_id"]
+    missing = shown.join(items, on="item_id", how="anti", maintain_order="left")["item_id"]
     if missing.is_empty():
         return Counter()
     example = missing[0][:40]
     if len(missing) == len(shown):
         known = items["item_id"][0][:40] if len(items) else "nothing"
         raise DataError(
-            f"no item_id of impressions (such as {example!r}) has a row in items (such as "
-            f"{known!r}): write the ids alike in both."
+            f"{path}, column 'item_id': no item_id of impressions (such as {example!r}) "
+            f"has a row in items (such as {known!r}): write the ids alike in both."
         )
     return Counter({f"rows of items: shown items without one, such as {example!r}": len(missing)})
 
@@ -106,7 +242,9 @@ def read_spec(path: Path) -> SourceSpec:
             "README, 'Your own data in five steps', shows one."
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        raise DataError(
+            f'{path} cannot be read: {error}. In TOML a text stands in quotes: name = "shop".'
+        ) from error
     _known(path, raw, (*SETTINGS, *SIDES, "columns"), "")
     check_columns(path, raw.get("columns", {}))
     sides = {
@@ -144,6 +282,8 @@ def _feature(path: Path, side: str, name: str, fields: Any) -> FeatureSpec:
     _known(path, fields, FEATURE_KEYS, f"[{side}.{name}] ")
     if (side, name) == ("context", "label"):
         raise DataError(f"{path}: [context.label] would show a model what it is to predict.")
+    if name == f"{side}_id" and fields.get("kind", "categorical") != "categorical":
+        raise DataError(f'{path}: [{side}.{name}] is an id; write kind = "categorical".')
     try:
         return FeatureSpec(name=name, **fields)
     except ValidationError as error:
@@ -165,57 +305,90 @@ def _invalid(path: Path, where: str, error: ValidationError) -> DataError:
     return DataError(f"{path}: {where}{key}: {first['msg']} (found {first['input']!r}).")
 
 
-def _impressions(table: Table, spec: SourceSpec) -> pl.DataFrame:
-    table.require(IMPRESSIONS, "which every log needs")
-    table.require((one.name for one in spec.context), "which schema.toml declares")
-    frame = pl.DataFrame({
-        "list_id": table.ids("list_id", longest=None),
-        "user_id": table.ids("user_id"),
-        "timestamp": table.seconds("timestamp"),
-        "item_id": table.ids("item_id"),
-        "position": table.numbers("position", required=True),
-        "label": table.numbers("label", required=True),
-        **{one.name: _column(table, one) for one in spec.context},
-    })  # fmt: skip
-    _check_lists(table, frame)
-    return frame
+def _impressions(table: Table, spec: SourceSpec, problems: Problems) -> pl.DataFrame | None:
+    """A piece of impressions, null where a column has a problem; None where an id has one."""
+    readers: dict[str, Callable[[], pl.Series]] = {
+        "list_id": lambda: table.ids("list_id", longest=None),
+        "user_id": lambda: table.ids("user_id"),
+        "timestamp": lambda: table.seconds("timestamp"),
+        "item_id": lambda: table.ids("item_id"),
+        "position": lambda: table.numbers("position", POSITION),
+        "label": lambda: table.numbers("label", LABEL),
+        **{one.name: partial(_column, table, one) for one in spec.context},
+    }
+    columns = _read_columns(readers, problems)
+    if any(name not in columns for name in IDS):
+        return None
+    types = {"timestamp": pl.Int64(), "position": pl.Float64(), "label": pl.Float64()}
+    types |= {one.name: TYPES[one.kind] for one in spec.context}
+    nothing = {name: pl.lit(None, types[name]) for name in readers if name not in columns}
+    return pl.DataFrame(columns).with_columns(**nothing).select(list(readers))
 
 
-def _check_lists(table: Table, frame: pl.DataFrame) -> None:
-    again = frame.select(~pl.struct("list_id", "item_id").is_first_distinct()).to_series()
-    if again.any():
-        raise table.fail(
-            "item_id", again, "an item is twice in one list",
-            "Keep one row an item and list: the one that was seen first.",
-        )  # fmt: skip
-    for column, remedy in (
-        ("user_id", "A list belongs to one user: make list_id unique."),
-        ("timestamp", "Give all rows of a list the time at which the list was shown."),
-    ):
+def _read_columns(
+    readers: Mapping[str, Callable[[], pl.Series]], problems: Problems
+) -> dict[str, pl.Series]:
+    columns = {}
+    for name, read_column in readers.items():
+        with problems.collected():
+            columns[name] = read_column()
+    return columns
+
+
+def check_lists(shown: Files, frame: pl.DataFrame, problems: Problems) -> None:
+    """Collect what is wrong with lists; `frame` holds whole ones of one order with `row`."""
+    ordered = frame.sort("row")
+    _collect(
+        shown, problems, "item_id", ordered,
+        ~ordered.select(pl.struct("list_id", "item_id").is_first_distinct()).to_series(),
+        "an item is twice in one list",
+        "Keep one row an item and list: the one that was seen first.",
+    )  # fmt: skip
+    for column, remedy in (("user_id", ONE_USER), ("timestamp", ONE_TIME)):
         first = pl.col(column).first().over("list_id")
-        if (other := frame.select(pl.col(column) != first).to_series()).any():
-            raise table.fail(column, other, f"one list has two values of {column}", remedy)
-    long = frame.select(pl.len().over("list_id") > LIST_LIMIT).to_series()
-    if long.any():
-        raise table.fail(
-            "list_id", long, f"a list is longer than {LIST_LIMIT} items",
-            "Keep the candidates that reach the reranker, at most so many.",
-        )  # fmt: skip
+        other = ordered.select(pl.col(column) != first).to_series()
+        found = f"one list has two values of {column}"
+        _collect(shown, problems, column, ordered, other, found, remedy)
+    long = ordered.select(pl.len().over("list_id") > LIST_LIMIT).to_series()
+    _collect(
+        shown, problems, "list_id", ordered, long, f"a list is longer than {LIST_LIMIT} items",
+        "Keep the candidates that reach the reranker, at most so many.",
+    )  # fmt: skip
+
+
+def _collect(
+    shown: Files, problems: Problems, column: str, frame: pl.DataFrame, bad: pl.Series, found: str,
+    remedy: str,
+) -> None:  # fmt: skip
+    if bad.any():
+        row = int(frame["row"].filter(bad).min())  # type: ignore[arg-type]
+        problems.add(shown.fail(column, row, found, remedy, int(bad.sum())))
 
 
 def _side(
-    table: Table, key: str, features: tuple[FeatureSpec, ...], title: str | None
-) -> pl.DataFrame:
+    files: Files, key: str, features: tuple[FeatureSpec, ...], title: str | None, problems: Problems
+) -> pl.DataFrame | None:
+    """The table of items or users, in memory; None where it has a problem."""
+    before = len(problems)
     wanted = [one for one in features if one.name != key]
-    table.require([key], "which names each row")
-    table.require((one.name for one in wanted), "which schema.toml declares")
-    columns = {key: table.ids(key)} | {one.name: _column(table, one) for one in wanted}
-    if title is not None and title != key and title not in columns:
-        table.require([title], "which schema.toml names as the title")
-        columns[title] = table.written(title)
-    if (again := ~columns[key].is_first_distinct()).any():
-        raise table.fail(key, again, "the id stands in two rows", "Keep one row an id.")
-    return pl.DataFrame(columns)
+    for names, reason in (
+        ([key], "which names each row"),
+        ([one.name for one in wanted], "which schema.toml declares"),
+        ([title or key], "which schema.toml names as the title"),
+    ):
+        with problems.collected():
+            files.require(names, reason)
+    if len(problems) > before:
+        return None
+    table = Table(files.path, files.lazy().collect(), files)
+    readers: dict[str, Callable[[], pl.Series]] = {key: lambda: table.ids(key)}
+    readers |= {one.name: partial(_column, table, one) for one in wanted}
+    if title is not None and title not in readers:
+        readers[title] = lambda: table.written(title)
+    columns = _read_columns(readers, problems)
+    if key in columns and (again := ~columns[key].is_first_distinct()).any():
+        problems.add(table.fail(key, again, "the id stands in two rows", "Keep one row an id."))
+    return pl.DataFrame(columns) if len(problems) == before else None
 
 
 def _column(table: Table, feature: FeatureSpec) -> pl.Series:
@@ -226,20 +399,23 @@ def _column(table: Table, feature: FeatureSpec) -> pl.Series:
     return table.written(feature.name) if feature.name in IDS else table.text(feature.name)
 
 
-def _no_users(folder: Path, spec: SourceSpec) -> pl.DataFrame:
+def _no_users(folder: Path, spec: SourceSpec) -> None:
     if declared := [one.name for one in spec.user if one.name != "user_id"]:
         raise DataError(
             f"{folder / 'schema.toml'} declares the user features {', '.join(declared)}, but there "
             f"is no users.parquet or users.csv in {folder}. Add it, or remove them."
         )
-    return pl.DataFrame({"user_id": pl.Series([], dtype=pl.String)})
 
 
-def _unused(tables: dict[str, Table], spec: SourceSpec) -> Counter[str]:
+def _empty_lines(tables: dict[str, Files]) -> Counter[str]:
+    return Counter({f"empty lines of {name}": files.blank for name, files in tables.items()})
+
+
+def _unused(tables: dict[str, Files], spec: SourceSpec) -> Counter[str]:
     """Columns that are there and not declared: worth a line, no more."""
     used = {*IMPRESSIONS, spec.title, *(one.name for one in (*spec.item, *spec.context))}
     return Counter({
         f"columns of {name} that schema.toml does not declare ({', '.join(extra)})": len(extra)
-        for name, table in tables.items()
-        if (extra := [column for column in table.frame.columns if column not in used])
+        for name in ("impressions", "items")
+        if name in tables and (extra := [one for one in tables[name].types if one not in used])
     })  # fmt: skip

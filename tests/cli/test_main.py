@@ -46,20 +46,24 @@ def test_prepare_hands_on_source_folder_split_and_seed(stand_in: Any) -> None:
     assert calls == [(("ml_100k", Path("datasets/x")), {"split": "user", "seed": 3, "lists": None})]
 
 
-def test_prepare_drafts_a_schema_and_then_writes_no_dataset(stand_in: Any) -> None:
+def test_prepare_drafts_or_checks_and_then_writes_no_dataset(stand_in: Any) -> None:
     prepared = stand_in("data.prepare", "prepare")
     drafted = stand_in("data.draft", "draft_schema")
+    looks = stand_in("data.prepare", "check")
     assert runner.invoke(app, ["prepare", "my_logs", "--draft-schema"]).exit_code == 0
     assert drafted == [(("my_logs",), {})]
+    assert runner.invoke(app, ["prepare", "my_logs", "--check", "--split", "time"]).exit_code == 0
+    assert looks == [(("my_logs",), {"split": "time", "seed": 0, "lists": None})]
     for words, message in (
         (["prepare", "my_logs"], "name the folder to write"),
         (["prepare", "my_logs", "x", "--draft-schema"], "--draft-schema writes no dataset"),
+        (["prepare", "my_logs", "x", "--check"], "--check writes no dataset"),
     ):
         result = runner.invoke(app, words)
         assert result.exit_code == 2
         assert message in result.output
     assert not prepared
-    assert len(drafted) == 1
+    assert len(drafted) == len(looks) == 1
 
 
 def test_simulate_hands_on_folder_size_and_seed(stand_in: Any) -> None:

@@ -85,7 +85,7 @@ def test_a_date_is_its_midnight():
     ("read", "values", "message"),
     [
         (lambda t: t.numbers("c"), ["1", "many"], r"'c', row 1: 'many' is not a number"),
-        (lambda t: t.numbers("c", required=True), [1, None], r"row 1: there is no number"),
+        (lambda t: t.numbers("c", "Fill it in."), [1, None], r"row 1: there is no number"),
         (lambda t: t.numbers("c"), [1.0, float("inf")], r"row 1: the number is beyond"),
         (lambda t: t.numbers("c"), [[1.0]], r"is not a number"),
         (lambda t: t.ids("c"), ["a", ""], r"row 1: the id is empty"),

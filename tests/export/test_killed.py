@@ -15,7 +15,7 @@ import pytest
 
 from data.dataset import Dataset
 from data.prepare import prepare
-from export import export_run
+from export.bundle import export_run
 from features.bundle import Bundle, resolve
 
 Exported = Any  # of conftest.py
@@ -25,7 +25,7 @@ Exported = Any  # of conftest.py
 def processes() -> ForkServerContext:
     """They are forked from one that has imported what both verbs need."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["data.prepare", "export"])
+    context.set_forkserver_preload(["data.prepare", "export.bundle"])
     return context
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from export import export_run
+from export.bundle import export_run
 from model.train import train
 from report.cost import costs
 from report.sides import ReportError, Sides, load
