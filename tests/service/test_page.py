@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +113,26 @@ def test_before_a_model_is_there_the_page_is_told_so(
 # --- in Chromium ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def url(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service process with the page, on a bundle of both modes and of titles with markup."""
-    titles = [EVIL if item == "101" else f"Film {item}" for item in toy.items]
-    folder = tmp_path_factory.mktemp("page")
-    bundle = toy.write(folder, generates=toy.generator(), titles=titles)
+@contextmanager
+def served(bundle: Path, *flags: str) -> Iterator[str]:
+    """The address of a service process with the page."""
     with socket.socket() as probe:
         probe.bind((demo_service.HOST, 0))
         port = int(probe.getsockname()[1])
-    service = demo_service.start(bundle, port, "--page", "--deadline-ms", "10000")
-    yield service.url
-    service.stop()
+    service = demo_service.start(bundle, port, "--page", "--deadline-ms", "10000", *flags)
+    try:
+        yield service.url
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="module")
+def url(toy: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service of a bundle with both modes and with titles that hold markup."""
+    titles = [EVIL if item == "101" else f"Film {item}" for item in toy.items]
+    folder = tmp_path_factory.mktemp("page")
+    with served(toy.write(folder, generates=toy.generator(), titles=titles)) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +161,6 @@ class Seen:
             chromium.get_log(kind)  # what came before is not of this page
         self.width(1200)
         chromium.get(url)
-        self.until("document.querySelectorAll('#after li').length")
 
     def js(self, code: str, *arguments: Any) -> Any:
         return self.chromium.execute_script(f"return {code}", *arguments)
@@ -205,7 +213,9 @@ class Seen:
 @pytest.fixture
 def seen(chromium: Any, url: str) -> Seen:
     """The page, its first sample answered."""
-    return Seen(chromium, url)
+    page = Seen(chromium, url)
+    page.until("document.querySelectorAll('#after li').length")
+    return page
 
 
 def answer_of(url: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -320,3 +330,20 @@ def test_it_fits_a_phone_and_follows_the_scheme(seen: Seen, scheme: str, pixels:
     colour = seen.js("getComputedStyle(document.body).backgroundColor")
     brightness = sum(map(int, re.findall(r"\d+", colour)))
     assert (brightness < 200) == (scheme == "dark")
+
+
+def test_where_the_service_has_a_key_the_page_asks_for_it(chromium: Any, bundle: Path) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    with served(bundle, "--api-key", "secret") as address:
+        page = Seen(chromium, address)
+        WebDriverWait(chromium, SECONDS).until(
+            lambda _: page.js("document.activeElement.id === 'key'")
+        )
+        assert page.texts("#notice strong") == ["401 · unauthorized"]
+        assert page.texts("#after li") == []
+        chromium.find_element(By.ID, "key").send_keys("secret", Keys.ENTER)
+        page.until("document.querySelectorAll('#after li').length")
+        assert page.js("document.getElementById('notice').hidden")
