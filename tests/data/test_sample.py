@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from data.sample import BLOCK, sample, table_files
+from data.sample import BLOCK, sample
 from features.errors import DataError
 
 FRAME = pl.DataFrame({"a": range(5 * BLOCK), "b": "x"})
@@ -50,8 +50,8 @@ def test_no_table_is_none_and_two_are_refused(tmp_path):
     assert sample(tmp_path, "items") is None
     FRAME[:3].write_csv(tmp_path / "items.csv")
     FRAME[:3].write_parquet(tmp_path / "items.parquet")
-    with pytest.raises(DataError, match=r"items more than once, .*items\.parquet, items\.csv"):
-        table_files(tmp_path, "items")
+    with pytest.raises(DataError, match=r"both are there: items\.parquet and items\.csv"):
+        sample(tmp_path, "items")
 
 
 @pytest.mark.parametrize(
