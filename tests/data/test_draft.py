@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data.declaration import read_spec
 from data.draft import draft_schema
 from data.prepare import prepare
-from data.sources import parquet
 from features.errors import DataError
 from tests.data.conftest import log_tables, write_folder
 
@@ -27,7 +27,7 @@ def bare(folder: Path, tables: dict[str, pl.DataFrame], suffix: str = "csv") -> 
 def drafted(folder: Path, tables: dict[str, pl.DataFrame], suffix: str = "csv") -> dict:
     """The draft of a folder, as TOML reads it; psad reads it too."""
     path = draft_schema(bare(folder, tables, suffix), report=silent)
-    parquet.read_spec(path)
+    read_spec(path)
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 

@@ -303,6 +303,10 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
         schema(lambda old: old.replace("max_history", "maxhistory")),
         ["schema.toml: unknown key 'maxhistory'. Did you mean 'max_history'?"],
     ),
+    "a context feature with a name of psad's own": (
+        schema(lambda old: old + '[context.positive]\nkind = "numeric"\n'),
+        ["schema.toml: [context.positive] has a name that psad needs itself", "positive_logged"],
+    ),
     "unknown kind in schema.toml": (
         schema(lambda old: old.replace('"bag"', '"tags"')),
         ["schema.toml: [item.tags] kind", "found 'tags'", "'categorical', 'bag' or 'numeric'"],
