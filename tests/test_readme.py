@@ -9,37 +9,20 @@ what runs this, and tests/cli/test_demo.py runs the demo.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
 import tomllib
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cli import demo_data
+from tests.shell import commands, free_port, run, server
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
-
-
-def commands(text: str) -> list[str]:
-    """The lines of all ```sh blocks, without comments."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = (re.sub(r"\s+#.*$", "", line) for block in blocks for line in block.splitlines())
-    return [line for line in lines if line.strip()]
-
 
 ALL = commands(README) + commands(CONTRIBUTING)
 MAKE = [line for line in ALL if line.startswith("make ")]
@@ -102,58 +85,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (schema,) = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     (folder / "my_logs" / "schema.toml").write_text(schema, encoding="utf-8")
     return folder
-
-
-def environment(port: int) -> dict[str, str]:
-    """As after `. .venv/bin/activate`, and with a port of our own for either kind of server."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("RERANK_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}"
-    ports = {"RERANK_PORT": str(port), "UVICORN_PORT": str(port)}
-    return mine | {"PATH": path, "no_proxy": "127.0.0.1"} | ports
-
-
-def run(line: str, folder: Path, port: int) -> str:
-    """Run a line in a shell; its stdout."""
-    done = subprocess.run(
-        line, shell=True, cwd=folder, env=environment(port), capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@contextmanager
-def server(line: str, folder: Path, port: int) -> Iterator[None]:
-    """Run a line that serves until it is told to stop; ready inside the block."""
-    process = subprocess.Popen(f"exec env {line}", shell=True, cwd=folder, env=environment(port))
-    try:
-        wait_until_ready(process, port)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(STOP_SECONDS)
-    assert process.returncode in (0, -signal.SIGTERM)
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
-    """Until /readyz answers 200; fails where the process ends first or takes too long."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            opener.open(f"http://127.0.0.1:{port}/readyz", timeout=2).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"not ready: exit code {process.poll()}")
-
-
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from data.declaration import read_spec
 from data.draft import draft_schema
 from data.prepare import prepare
+from data.sources import parquet
 from features.errors import DataError
 from tests.data.conftest import log_tables, write_folder
 
