@@ -25,13 +25,13 @@ import numpy as np
 
 from cli import demo_service
 from export.cost import (
+    CALLS,
     CANDIDATES,
     HISTORY,
     SGEMM_MFLOP,
     Call,
     in_turn,
     megaflops,
-    random_lists,
     sgemm,
 )
 from features.body import as_rows, rerank_body
@@ -44,6 +44,7 @@ from service.engine import Engine
 from service.info import package_version
 
 DRAWN: Final = 20  # different requests, sent again and again
+SENT: Final = 200  # requests of each form whose way out is averaged
 FORMS: Final = ("ids", "rows", "columns")
 STAGES: Final = ("decode", "queue", "encode", "score", "order")
 SGEMM, ONNX, TORCH = "sgemm", "onnxruntime", "torch"
@@ -95,16 +96,17 @@ def measured(bundle: Bundle, run: Path | None, seconds: float) -> dict[str, Any]
         callers = {form: Caller(port, bodies(form, requests)) for form in FORMS}
         times = in_turn(calls | {form: one.call for form, one in callers.items()}, seconds)
         seen = {form: times.pop(form) for form in FORMS}
-        sent = _mean_until_sent(port)
+        found = {form: callers[form].figures(seen[form]) for form in FORMS}
+        for form, one in found.items():
+            one["mean_until_sent_ms"] = mean_until_sent(callers[form], port)
     return {
         "bundle": {"name": bundle.manifest.name, "version": bundle.manifest.version,
                    "fingerprint": bundle.manifest.fingerprint},
-        "history": HISTORY, "candidates": CANDIDATES,
-        **_floor(times.pop(SGEMM), megaflops(bundle.scorer, random_lists(bundle.schema, 1))),
+        "history": arrays[0]["history_mask"].shape[1], "candidates": CANDIDATES,
+        **_floor(times.pop(SGEMM), megaflops(bundle.scorer, arrays[0])),
         "scorer": {name: quantiles(one) for name, one in times.items()},
         "torch_left_out": why_not,
-        "service": {form: callers[form].figures(seen[form]) for form in FORMS},
-        "mean_until_sent_ms": sent,
+        "service": found,
         "machine": f"{processor()}, {os.cpu_count()} cores", "load": os.getloadavg()[0],
         "versions": {name: package_version(name) for name in ("psad", "onnxruntime", "numpy")},
         "commit": commit(), "date": datetime.now(UTC).date().isoformat(),
@@ -193,8 +195,9 @@ class Caller:
 
     def figures(self, seen: Sequence[float]) -> dict[str, Any]:
         """The caller's time and the service's own, by stage; raises BenchError."""
-        self._connection.close()
         counted = [_timings(one) for one in self._answers]
+        del counted[:: CALLS + 1]  # the first of each turn is not among those seen either
+        assert len(counted) == len(seen)
         total = [one["total"] for one in counted]
         stages = {name: float(np.median([one[name] for one in counted])) for name in STAGES}
         return {
@@ -226,10 +229,19 @@ def serving(folder: Path) -> Iterator[int]:
         service.stop()
 
 
-def _mean_until_sent(port: int) -> float:
-    """Of all requests, from its arrival in the process until the answer had left it."""
+def mean_until_sent(caller: Caller, port: int) -> float:
+    """Of SENT requests, from a request's arrival in the process until its answer has left it."""
+    before = _durations(port)
+    for _ in range(SENT):
+        caller.call()
+    after = _durations(port)
+    return 1000.0 * (after[0] - before[0]) / (after[1] - before[1])
+
+
+def _durations(port: int) -> tuple[float, float]:
+    """Sum and count of all scored requests so far, in the service's own metrics."""
     text = demo_service.get(f"http://{demo_service.HOST}:{port}/metrics")
     name = "rerank_request_duration_seconds"
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(name))
     total, count = (float(values[f'{name}_{part}{{mode="scorer"}}']) for part in ("sum", "count"))
-    return 1000.0 * total / count
+    return total, count

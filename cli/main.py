@@ -22,6 +22,7 @@ import typer
 
 from cli.errors import Verbs
 from cli.serve import add_serve
+from features.runtime import refuse_telemetry
 
 app = typer.Typer(
     cls=Verbs,
@@ -70,6 +71,7 @@ def psad(
 
     `psad VERB --help` explains each and shows examples.
     """
+    refuse_telemetry()  # before any verb imports ONNX Runtime
 
 
 @app.command()

@@ -25,6 +25,8 @@ def rerank_body(request: Request, **fields: Any) -> dict[str, Any]:
 def as_rows(body: dict[str, Any]) -> dict[str, Any]:
     """The same request with its columnar candidates as objects, each with its own features."""
     columns = body["candidates"]
+    if not isinstance(columns, dict):  # ids alone
+        return {**body, "candidates": [{"id": item} for item in columns]}
     score, features = columns.get("score"), columns.get("features", {})
     rows = [
         {

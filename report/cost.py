@@ -7,6 +7,7 @@ encoding of a request beside them; without, the model in PyTorch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 
 from export.parity import session
 from features.bundle import Bundle, resolve
@@ -36,8 +38,11 @@ class Cost:
 def costs(run: Trained, sides: Sides, bundle: Path | str | None = None) -> list[Cost]:
     """Time one list at a time. Raises ReportError where the bundle is of another run's model."""
     if bundle is None:
-        (found,) = latency(run.ranker, sides.dataset, sides.after.split, mode=run.mode, sizes=(1,))
-        return [Cost(f"{run.name} in PyTorch", found.p50, found.p99)]
+        with one_thread():
+            (found,) = latency(
+                run.ranker, sides.dataset, sides.after.split, mode=run.mode, sizes=(1,)
+            )
+        return [Cost(f"{run.name}, not exported", found.p50, found.p99)]
     return list(_of_bundle(run, sides, resolve(Path(bundle))))
 
 
@@ -59,6 +64,17 @@ def _of_bundle(run: Trained, sides: Sides, bundle: Bundle) -> Iterator[Cost]:
         if path is not None:
             run_graph = session(path).run
             yield _timed(step, [partial(run_graph, None, arrays) for arrays in encoded])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread inside, as the graphs are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _timed(step: str, calls: list[Callable[[], Any]]) -> Cost:

@@ -48,8 +48,8 @@ def examples(sides: Sides) -> list[Example]:
     middle = len(ascending) // 2
     chosen = [
         *(("an ordinary list: its gain is the median", row) for row in ascending[middle:][:2]),
-        *(("among those that win most", row) for row in ascending[::-1][:2]),
-        *(("among those that lose most", row) for row in ascending[:2]),
+        *(("among those that win most", row) for row in ascending[::-1][:2] if gains[row] > 0),
+        *(("among those that lose most", row) for row in ascending[:2] if gains[row] < 0),
     ]
     seen: dict[int, str] = {}
     for why, row in chosen:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from data.splits import NOTES
-from report.measures import FEWEST, MEASURES, Slice, first_chosen, needed_for_a_test
-from report.sides import Sides
+from report.measures import FEWEST, FEWEST_USERS, MEASURES, Slice, first_chosen, needed_for_a_test
+from report.sides import INCOMING, Sides
 from report.slices import cold_items
 
 NDCG = MEASURES[0].key
@@ -39,10 +39,7 @@ def _place(sides: Sides) -> Iterator[str]:
             "larger or smaller than it looks; an online test decides."
         )
     else:
-        yield (
-            f"In this log the place alone tells little: {figures}. The comparison is as fair as a "
-            "log's can be."
-        )
+        yield f"In this log the place alone tells little: {figures}."
 
 
 def _left_out(sides: Sides) -> Iterator[str]:
@@ -73,14 +70,19 @@ def _cold(sides: Sides) -> Iterator[str]:
 def _few(parts: Sequence[Slice]) -> Iterator[str]:
     few = [f"{one.family}: {one.title} ({one.lists})" for one in parts if one.gain is None]
     if few:
-        yield f"Too few lists to say anything (fewer than {FEWEST}): {'; '.join(few)}."
+        yield (
+            f"Too few to say anything (fewer than {FEWEST} lists or {FEWEST_USERS} users): "
+            f"{'; '.join(few)}."
+        )
 
 
 def _online(sides: Sides) -> Iterator[str]:
-    rate = float(np.nanmean(first_chosen(sides.before, sides.labels)))
+    """The size of a test, by the order as it came: that is what people were shown."""
+    rate = float(np.nanmean(first_chosen(sides.references[INCOMING], sides.labels)))
     if 0 < rate < 1:
         yield (
-            "What it wins online is not in a log. A test that should see a lift of 5% in how often "
-            f"the first item is chosen (now {rate:.1%} of these lists, which all have a choice) "
-            f"needs about {needed_for_a_test(rate):,} lists in each arm."
+            "What it wins online is not in a log. On these lists, which all have a choice, the "
+            f"first item was chosen {rate:.1%} of the time. To see that rise by a twentieth of "
+            f"itself, a test needs about {needed_for_a_test(rate):,} such lists in each arm, more "
+            "where lists of one user are much alike."
         )

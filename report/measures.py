@@ -16,6 +16,7 @@ from model.table import METRIC, TITLES
 from report.sides import Floats, Integers, Sides
 
 FEWEST = 50  # lists that a slice must have to be judged
+FEWEST_USERS = 20  # the same of users: the interval is over them
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,12 @@ class Gain:
 
     @property
     def verdict(self) -> str:
-        """In one word; level margins are for NDCG and its like alone."""
-        verdict = self.found.verdict
-        return "undecided" if verdict == "level" and self.measure.key != METRIC else verdict
+        """In one word; level is for NDCG alone, and few users decide nothing."""
+        if self.found.users < FEWEST_USERS:
+            return "undecided"
+        if self.found.verdict == "level" and self.measure.key != METRIC:
+            return "worse" if self.found.high < 0 else "undecided"
+        return self.found.verdict
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -113,7 +117,7 @@ class Slice:
 def slice_gains(sides: Sides, parts: list[tuple[str, str, Integers]]) -> list[Slice]:
     """NDCG@10 on each part (family, title, rows (n,)), p values corrected as one family."""
     found = [
-        (family, title, len(rows), gain(sides, MEASURES[0], rows) if len(rows) >= FEWEST else None)
+        (family, title, len(rows), gain(sides, MEASURES[0], rows) if _enough(sides, rows) else None)
         for family, title, rows in parts
     ]
     corrected = iter(correct([one.found for *_, one in found if one is not None]))
@@ -122,6 +126,10 @@ def slice_gains(sides: Sides, parts: list[tuple[str, str, Integers]]) -> list[Sl
               Gain(one.measure, one.before, one.after, next(corrected)))
         for family, title, count, one in found
     ]  # fmt: skip
+
+
+def _enough(sides: Sides, rows: Integers) -> bool:
+    return len(rows) >= FEWEST and len(np.unique(sides.users[rows])) >= FEWEST_USERS
 
 
 def needed_for_a_test(rate: float, lift: float = 0.05) -> int:

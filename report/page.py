@@ -15,7 +15,7 @@ from model.table import METRIC
 from report.changes import Changes
 from report.cost import Cost
 from report.examples import Example, Line
-from report.measures import FEWEST, Gain, Slice
+from report.measures import FEWEST, FEWEST_USERS, Gain, Slice
 from report.pictures import agreement, entered, flow, gains
 from report.sides import Sides
 
@@ -31,9 +31,14 @@ SAID = {
     "undecided": "cannot be told from {before} by these lists",
     "worse": "is worse than {before}",
 }
+UNSEEN = {
+    "test": "that it has never seen",
+    "valid": "that it was chosen by, though not trained on, so that it looks a little too good",
+    "train": "that it was trained on, which says nothing of others",
+}
 NEXT = {
     "better": "Worth an online test.",
-    "level": "It costs no quality; whether it wins any, these lists do not show.",
+    "level": "It costs little quality, if any; whether it wins some, these lists do not show.",
     "undecided": "More lists would tell, or an online test; until then nothing is certain.",
     "worse": "Keep what you have; `docs/own-data.md` says what to look at.",
 }
@@ -70,8 +75,9 @@ def verdict(report: Report) -> str:
     low, high = first.interval
     said = SAID[first.verdict].format(before=sides.before_name)
     return (
-        f"On {first.found.lists:,} lists of {first.found.users:,} users that it was not trained "
-        f"on, {sides.after_name} {said}: {METRIC.upper()} {first.before:.3f} to {first.after:.3f} "
+        f"On {first.found.lists:,} lists of {first.found.users:,} users "
+        f"{UNSEEN[sides.after.split]}, {sides.after_name} {said}: "
+        f"{METRIC.upper()} {first.before:.3f} to {first.after:.3f} "
         f"({signed(first.difference)}, 95% interval {signed(low)} to {signed(high)}). "
         f"{NEXT[first.verdict]}"
     )
@@ -117,7 +123,7 @@ def _for_whom(report: Report) -> Section:
         named = one.family if one.family != family else ""
         family = one.family
         if one.gain is None:
-            rows.append((named, one.title, f"{one.lists:,}", "", "", "", "too few lists"))
+            rows.append((named, one.title, f"{one.lists:,}", "", "", "", "too few"))
             continue
         gain = one.gain
         rows.append((
@@ -127,8 +133,9 @@ def _for_whom(report: Report) -> Section:
         ))  # fmt: skip
     head = ("", "lists with", "lists", "NDCG@10", "gain", "95% interval", "")
     note = (
-        f"NDCG@10 by kind of list; kinds of fewer than {FEWEST} lists are not judged. The thin "
-        "line is 0. Of so many intervals one in twenty misses the truth by chance alone."
+        f"NDCG@10 by kind of list; kinds of fewer than {FEWEST} lists or {FEWEST_USERS} users are "
+        "not judged. The thin line is 0. Of so many intervals one in twenty misses the truth by "
+        "chance alone."
     )
     return Section("For whom?", [Table(head, rows, numbers={2, 3, 4})], note)
 

@@ -38,7 +38,7 @@ class Service:
         self.metrics = Metrics(CollectorRegistry(), settings.deadline_ms / 1_000.0)
         self.lag = LoopLag()
         self.models = Models(settings, self.metrics)
-        self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0, self.lag.stood)
+        self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
         self.reranker = Reranker(settings, self.models, self.worker, self.metrics)
 
     @property

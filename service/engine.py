@@ -6,7 +6,6 @@ which the others follow as they came. M candidates.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from importlib import metadata
 from time import perf_counter
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from features.bundle import SLOWER, Bundle
 from features.encode import Arrays, Counts, Encoder, Request
 from features.errors import BundleError
+from features.runtime import refuse_telemetry
 from service.errors import MODES, Fallback, Mode, StartRefused
 
 if TYPE_CHECKING:
@@ -196,11 +196,10 @@ def _refuse_absent(device: str, providers: list[str]) -> None:
 def check_runtime(device: str) -> Any:
     """onnxruntime; raises StartRefused where it, or the device, is not there.
 
-    Imported late so that its absence can be said in a sentence. Without its telemetry: from 1.32 on
-    its import otherwise writes an id into the home folder and reports to its makers.
+    Imported late so that its absence can be said in a sentence, and its telemetry refused before.
     """
     refuse_two_runtimes()
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    refuse_telemetry()
     try:
         import onnxruntime
     except ImportError as error:

@@ -29,10 +29,6 @@ class LoopLag:
         """The lateness of the last tick, or of the one now overdue if that is more."""
         return max(self._lateness, time.perf_counter() - self._due, 0.0)
 
-    def stood(self, seconds: float) -> None:
-        """The loop stood still for so long: until the next tick, whoever comes is so much older."""
-        self._lateness = max(self._lateness, seconds)
-
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._due = time.perf_counter() + TICK_SECONDS
         self._timer = loop.call_later(TICK_SECONDS, self._tick, loop)

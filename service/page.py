@@ -7,14 +7,14 @@ requests; titles come from its catalogue.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from features.catalogue import Catalogue
 from service.body import read_body
@@ -54,10 +54,16 @@ class Page:
     def __init__(self, settings: Settings, models: Models) -> None:
         self._settings, self._models = settings, models
 
-    async def file(self, request: Request) -> Response:
-        """One of FILES."""
-        name, kind = FILES[request.url.path]
-        return FileResponse(_STATIC / name, media_type=kind, headers=HEADERS)
+    @staticmethod
+    def file(path: str) -> Callable[[], Awaitable[Response]]:
+        """Answers with one of FILES, read once."""
+        name, kind = FILES[path]
+        content = (_STATIC / name).read_bytes()
+
+        async def answer() -> Response:
+            return Response(content, media_type=kind, headers=HEADERS)
+
+        return answer
 
     async def samples(self) -> Response:
         """`{"samples": [bodies of /rerank], "titles": {id: title, or null where unknown}}`."""
@@ -74,6 +80,8 @@ class Page:
             ids = Ids.model_validate_json(body).ids
         except ValidationError:
             raise ApiError(422, "invalid", 'expected {"ids": [text, …]}') from None
+        if len(ids) > (most := self._settings.max_candidates + self._settings.max_history):
+            raise ApiError(422, "invalid", f"more than {most} ids", "ids")
         return JSONResponse({"titles": _titles(self._engine().bundle.catalogue, ids)})
 
     def _engine(self) -> Engine:
@@ -99,6 +107,6 @@ def add_page(app: FastAPI, settings: Settings, models: Models) -> None:
     """Register the page; it is for people and stays out of the API's description."""
     page = Page(settings, models)
     for path in FILES:
-        app.add_api_route(path, page.file, include_in_schema=False)
+        app.add_api_route(path, page.file(path), include_in_schema=False)
     app.add_api_route("/page/samples", page.samples, include_in_schema=False)
     app.add_api_route("/page/titles", page.titles, methods=["POST"], include_in_schema=False)

@@ -5,11 +5,6 @@ How long a job takes is learnt for each kind apart: a generated list takes sever
 A job that cannot make its deadline is not begun; one that is under way is waited for a little
 longer and its late result still used. What is promised is judged on the event loop, never by the
 thread: a model that hangs holds its thread, not the callers.
-
-Being woken costs an event loop much of what scoring a short list does. So a loop that has one
-request only stands still for its job, a few milliseconds at most (`_STAY_SECONDS`), and goes on as
-with any other where that was not enough. Whoever has arrived already is let in first, while the job
-runs, so that no queue forms that nobody sees; `stood` is told how long it was.
 """
 
 from __future__ import annotations
@@ -28,9 +23,6 @@ from service.errors import Fallback
 
 _WEIGHT: Final = 0.2  # of the newest time in the moving average
 _JUMP: Final = 4.0  # one time counts at most as this many averages: a hiccup is not a trend
-_STAY_SECONDS: Final = 0.005  # the longest that the event loop stands still for a job
-_TURNS: Final = 3  # of the loop: to read what came, to make a task of it, to begin the task
-_USUAL: Final = 3.0  # it stays for so many averages, since most jobs end by then
 _PROBE_SECONDS: Final = 0.1  # between trial runs while the average says that nothing can make it
 
 
@@ -48,10 +40,7 @@ class _Job:
     work: Callable[[], Any]
     deadline: float  # perf_counter seconds
     loop: asyncio.AbstractEventLoop
-    bell: threading.Lock  # released at the end, where the loop stays
-    future: asyncio.Future[Any] | None = None  # set at the end, where the loop goes on
-    outcome: Any = None
-    over: bool = False
+    future: asyncio.Future[Any]
     probe: bool = False  # run to learn how long it takes; nobody waits
     queued_at: float = field(default_factory=perf_counter)
     begun_at: float = 0.0
@@ -70,10 +59,8 @@ class Done:
 class Worker:
     """Runs jobs one at a time. `limit` jobs may wait; `late` seconds a late one is waited for."""
 
-    def __init__(
-        self, limit: int, late: float, stood: Callable[[float], None] = lambda _: None
-    ) -> None:
-        self._limit, self._late, self._stood = limit, late, stood
+    def __init__(self, limit: int, late: float) -> None:
+        self._limit, self._late = limit, late
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = Counter[str]()  # by kind
@@ -104,59 +91,18 @@ class Worker:
         """Jobs in the queue, those that nobody waits for any more included."""
         return self._waiting.total()
 
-    async def run(
-        self, work: Callable[[], Any], deadline: float, kind: str = "",
-        alone: Callable[[], bool] = lambda: False,
-    ) -> Done:  # fmt: skip
-        """Run `work` on the thread. Raises Shed, or whatever `work` raises.
-
-        `alone` tells whether the event loop has no other request, and may stay for a short job.
-        """
+    async def run(self, work: Callable[[], Any], deadline: float, kind: str = "") -> Done:
+        """Run `work` on the thread. Raises Shed, or whatever `work` raises."""
         loop = asyncio.get_running_loop()
-        job = _Job(kind, work, deadline, loop, threading.Lock())
-        stay = self._stay(job) if alone() else 0.0
-        if not stay:
-            job.future = loop.create_future()
-        job.bell.acquire()
+        job = _Job(kind, work, deadline, loop, loop.create_future())
         self._admit(job)
+        job.timer = loop.call_later(max(0.0, deadline - perf_counter()), self._expire, job)
         try:
-            if not (stay and await self._stood_still(job, stay, alone)):
-                await self._awaited(job)
+            value = await job.future
         finally:
             job.abandoned = True  # also where the caller was cancelled
-        return Done(_result(job), job.begun_at - job.queued_at)
-
-    async def _stood_still(self, job: _Job, stay: float, alone: Callable[[], bool]) -> bool:
-        """Wait on the loop's own thread, unless others came; whether the job is over."""
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-        if not alone():
-            return False
-        begun = perf_counter()
-        over = job.bell.acquire(timeout=stay)
-        self._stood(perf_counter() - begun)
-        return over
-
-    def _stay(self, job: _Job) -> float:
-        """Seconds to stand still for a job; 0 where it is not short, or others are before it."""
-        average = self.averages[job.kind]
-        if self._busy_since is not None or self.waiting or not 0.0 < average < _STAY_SECONDS:
-            return 0.0
-        return max(0.0, min(_STAY_SECONDS, _USUAL * average, job.deadline - perf_counter()))
-
-    async def _awaited(self, job: _Job) -> None:
-        """Let the loop go on until the job is over or its deadline has passed."""
-        with self._lock:
-            if job.over:
-                return
-            if job.future is None:
-                job.future = job.loop.create_future()
-        left = max(0.0, job.deadline - perf_counter())
-        job.timer = job.loop.call_later(left, self._expire, job)
-        try:
-            job.outcome = await job.future
-        finally:
             job.timer.cancel()
+        return Done(value, job.begun_at - job.queued_at)
 
     def _admit(self, job: _Job) -> None:
         now = perf_counter()
@@ -205,15 +151,12 @@ class Worker:
             self._waiting[job.kind] -= 1
             if job.abandoned:
                 return
-            late = not job.probe and now + self.averages[job.kind] > job.deadline
-            if late:
+            if not job.probe and now + self.averages[job.kind] > job.deadline:
                 job.abandoned = True
-            else:
-                job.begun_at = self._busy_since = now
-                self._busy_with = job.kind
-        if late:
-            self._deliver(job, Shed("deadline"))
-            return
+                _deliver(job, Shed("deadline"))
+                return
+            job.begun_at = self._busy_since = now
+            self._busy_with = job.kind
         outcome: Any
         try:
             outcome = job.work()
@@ -221,17 +164,7 @@ class Worker:
             outcome = error
         self._finished(job.kind, perf_counter() - now)
         if not job.probe:
-            self._deliver(job, outcome)
-
-    def _deliver(self, job: _Job, outcome: Any) -> None:
-        with self._lock:
-            job.outcome, job.over = outcome, True
-            gone_on = job.future is not None
-        if not gone_on:
-            job.bell.release()
-            return
-        with contextlib.suppress(RuntimeError):  # the loop closed meanwhile: nobody is left to tell
-            job.loop.call_soon_threadsafe(_settle, job, outcome)
+            _deliver(job, outcome)
 
     def _finished(self, kind: str, seconds: float) -> None:
         with self._lock:
@@ -246,14 +179,12 @@ class Worker:
         self.averages[kind] = seconds
 
 
-def _result(job: _Job) -> Any:
-    if isinstance(job.outcome, BaseException):
-        raise job.outcome
-    return job.outcome
+def _deliver(job: _Job, outcome: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop closed meanwhile: nobody is left to tell
+        job.loop.call_soon_threadsafe(_settle, job, outcome)
 
 
 def _settle(job: _Job, outcome: Any) -> None:
-    assert job.future is not None, "only jobs that are awaited expire or are told"
     if job.future.done():
         return
     if isinstance(outcome, BaseException):

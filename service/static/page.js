@@ -24,11 +24,14 @@ function element(name, className, text) {
 
 // --- the service ---------------------------------------------------------------------------------
 
+const UNREACHABLE = { type: "unreachable", message: "The service cannot be reached." };
+
 async function ask(path, body) {
   const headers = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (by("key").value) headers.Authorization = `Bearer ${by("key").value}`;
-  const response = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, body });
+  const response = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, body })
+    .catch(() => { throw Object.assign(new Error("unreachable"), { said: UNREACHABLE }); });
   const text = await response.text();
   let content = null;
   try { content = JSON.parse(text); } catch { /* what is no JSON is shown as an error below */ }
@@ -366,7 +369,7 @@ function markStale(stale) {
 
 function showError(error) {
   markStale(true);
-  const said = error.said ?? { type: "unreachable", message: "The service cannot be reached." };
+  const said = error.said ?? { type: "fault of this page", message: String(error.message) };
   notice("error", `${error.status ? `${error.status} · ` : ""}${said.type}`, said.message,
     said.param ? `Where: ${said.param}` : "", said.request_id ? `Request ${said.request_id}` : "");
 }

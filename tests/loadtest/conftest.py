@@ -54,7 +54,7 @@ def bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     service = toy_service()
     service.SCHEMA = dataset.schema
     service.GOLDEN = [rerank_body(dataset.request(index)) for index in range(2)]
-    service.catalogue = lambda: dataset.catalogue
+    service.catalogue = lambda titles=None: dataset.catalogue
     written: Path = service.write_bundle(tmp_path_factory.mktemp("bundle"))
     return written
 

@@ -63,7 +63,7 @@ def test_where_fewer_is_better_the_verdict_is_turned_and_the_figures_are_not(bot
 def test_level_is_a_word_for_ndcg_alone(both: Sides) -> None:
     same = replace(both, before=both.after)
     verdicts = [one.verdict for measure in MEASURES if (one := gain(same, measure))]
-    assert verdicts == ["level", "undecided", "undecided"]
+    assert verdicts == ["level", "undecided", "undecided"]  # 40 users
 
 
 def test_a_slice_with_few_lists_is_not_judged(many: Sides) -> None:
@@ -78,6 +78,23 @@ def test_a_slice_with_few_lists_is_not_judged(many: Sides) -> None:
     assert again.gain is not None
     assert whole.gain.difference == plain.difference
     assert whole.gain.found.p_value == pytest.approx(min(2 * plain.found.p_value, 1.0))
+
+
+def test_a_small_but_certain_loss_is_not_undecided(both: Sides) -> None:
+    found = gain(both, FIRST)
+    assert found is not None
+    small = replace(found, found=replace(found.found, low=-0.004, high=-0.001))
+    assert small.verdict == "worse"
+    assert replace(small, measure=NDCG).verdict == "level"
+
+
+def test_few_users_decide_nothing(many: Sides) -> None:
+    alone = replace(many, after=replace(many.after, users=np.array(["u"] * len(many.lists))))
+    (one,) = slice_gains(alone, [("some", "all", np.arange(len(many.lists)))])
+    assert one.gain is None
+    whole = gain(alone, NDCG)
+    assert whole is not None
+    assert whole.verdict == "undecided"
 
 
 def test_nothing_to_judge_is_none(both: Sides) -> None:

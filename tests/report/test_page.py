@@ -42,7 +42,7 @@ def test_the_tables_hold_the_figures(made: Report) -> None:
     assert [row[1] for row in for_whom[1:]] == [one.title for one in made.slices]
     for row, one in zip(for_whom[1:], made.slices, strict=True):
         assert row[2] == f"{one.lists:,}"
-        assert row[-1] == (one.gain.verdict if one.gain else "too few lists")
+        assert row[-1] == (one.gain.verdict if one.gain else "too few")
     assert [row[0] for row in cost[1:]] == [one.step for one in made.costs]
 
 

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.errors import Fallback
-from service.lag import LoopLag
-from service.worker import Shed, Worker, _Job
+from service.worker import Shed, Worker
 
 
 @pytest.fixture
@@ -31,131 +29,6 @@ def run(worker: Worker, work: Any, seconds: float = 2.0) -> Any:
 def test_work_runs_on_the_one_thread(worker: Worker) -> None:
     names = {run(worker, lambda: threading.current_thread().name).value for _ in range(3)}
     assert names == {"scorer"}
-
-
-def alone(worker: Worker, work: Any, seconds: float = 2.0) -> Any:
-    return asyncio.run(worker.run(work, perf_counter() + seconds, "", lambda: True))
-
-
-def test_a_loop_that_has_one_request_is_not_woken_for_it(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker.averages[""] = 0.004
-    calls: list[str] = []
-    stood: list[float] = []
-    monkeypatch.setattr(worker, "_stood", stood.append)
-
-    async def main(first: bool) -> Any:
-        loop = asyncio.get_running_loop()
-        for name in ("call_soon_threadsafe", "call_later"):
-            monkeypatch.setattr(loop, name, lambda *_, name=name: calls.append(name))
-        return await worker.run(lambda: 5, perf_counter() + 2, "", lambda: first)
-
-    assert asyncio.run(main(True)).value == 5
-    assert calls == []
-    assert len(stood) == 1
-
-
-def test_a_loop_that_stays_hears_of_a_fault_too(worker: Worker) -> None:
-    worker.averages[""] = 0.001
-
-    def fail() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        alone(worker, fail)
-    assert alone(worker, lambda: 5).value == 5
-
-
-def test_a_loop_stands_still_for_a_moment_only_and_still_gets_the_result(worker: Worker) -> None:
-    worker.averages[""] = 0.001
-    turned: list[float] = []
-    begun = perf_counter()
-
-    async def main() -> Any:
-        loop = asyncio.get_running_loop()
-        loop.call_later(0.001, lambda: turned.append(perf_counter() - begun))
-        work = lambda: time.sleep(0.2) or 7  # noqa: E731
-        return await worker.run(work, perf_counter() + 2, "", lambda: True)
-
-    assert asyncio.run(main()).value == 7
-    assert turned[0] < 0.15  # it stood for 3 ms of the 200; a busy machine adds its own
-
-
-def test_who_has_arrived_already_is_let_in_before_the_loop_stands_still(worker: Worker) -> None:
-    worker.averages[""] = 0.001
-    stood: list[float] = []
-    worker._stood = stood.append
-    inside: list[int] = []
-
-    async def one(number: int) -> Any:
-        inside.append(number)
-        try:
-            alone = lambda: len(inside) == 1  # noqa: E731
-            return await worker.run(lambda: number, perf_counter() + 2, "", alone)
-        finally:
-            inside.remove(number)
-
-    async def main(count: int) -> list[Any]:
-        return [done.value for done in await asyncio.gather(*map(one, range(count)))]
-
-    assert asyncio.run(main(4)) == [0, 1, 2, 3]
-    assert len(stood) <= 1  # all were inside when the first looked; the last may be alone
-    stood.clear()
-    assert asyncio.run(main(1)) == [0]
-    assert len(stood) == 1
-
-
-def test_who_leaves_before_the_loop_stands_still_leaves_no_job_behind(worker: Worker) -> None:
-    worker.averages[""] = 0.001
-    begun: list[int] = []
-
-    async def main() -> None:
-        blocking = asyncio.create_task(worker.run(lambda: time.sleep(0.05), perf_counter() + 2))
-        await asyncio.sleep(0.01)
-        worker._busy_since, busy = None, worker._busy_since  # as if nothing ran: it would stay
-        leaving = asyncio.create_task(
-            worker.run(lambda: begun.append(1), perf_counter() + 2, "", lambda: True)
-        )
-        await asyncio.sleep(0)
-        worker._busy_since = busy
-        leaving.cancel()
-        await asyncio.gather(blocking, leaving, return_exceptions=True)
-
-    asyncio.run(main())
-    alone(worker, lambda: None)
-    assert not begun
-
-
-def test_a_deadline_that_passes_while_the_loop_stays_is_kept(worker: Worker) -> None:
-    worker.averages[""] = 0.001
-    begun = perf_counter()
-    with pytest.raises(Fallback, match="deadline"):
-        alone(worker, lambda: time.sleep(0.3), 0.01)
-    assert perf_counter() - begun < 0.25  # the deadline and 20 ms of patience, not the 300
-
-
-@pytest.mark.parametrize(
-    ("average", "busy", "waiting", "left", "expected"),
-    [
-        (0.001, False, 0, 1.0, 0.003),
-        (0.004, False, 0, 1.0, 0.005),
-        (0.001, False, 0, 0.002, 0.002),
-        (0.001, False, 0, -1.0, 0.0),
-        (0.006, False, 0, 1.0, 0.0),  # long ones gain nothing
-        (0.0, False, 0, 1.0, 0.0),  # nothing is known of it
-        (0.001, True, 0, 1.0, 0.0),
-        (0.001, False, 1, 1.0, 0.0),
-    ],
-)
-def test_a_loop_stays_for_short_jobs_that_are_first(
-    average: float, busy: bool, waiting: int, left: float, expected: float
-) -> None:
-    worker, now = Worker(4, 0.0), perf_counter()
-    worker.averages["x"], worker._busy_since = average, now if busy else None
-    worker._waiting["x"] = waiting
-    job = _Job("x", lambda: 1, now + left, None, threading.Lock())  # type: ignore[arg-type]
-    assert worker._stay(job) == pytest.approx(expected, abs=2e-4)
 
 
 def test_a_fault_reaches_the_caller_and_the_thread_goes_on(worker: Worker) -> None:
@@ -263,19 +136,3 @@ def test_what_has_not_begun_by_its_deadline_is_given_up_at_once(worker: Worker) 
         return waited
 
     assert asyncio.run(behind_a_slow_one()) < 1.0
-
-
-def test_the_time_a_loop_stood_still_counts_as_its_lag_until_the_next_tick() -> None:
-    async def main() -> list[float]:
-        lag = LoopLag()
-        lag.start()
-        lag.stood(0.5)
-        found = [lag.seconds()]
-        while lag.seconds() >= 0.5:
-            await asyncio.sleep(0.005)
-        lag.stop()
-        return [*found, lag.seconds()]
-
-    during, after = asyncio.run(main())
-    assert during == 0.5
-    assert after < 0.5
