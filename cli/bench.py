@@ -99,6 +99,7 @@ def measured(bundle: Bundle, run: Path | None, seconds: float) -> dict[str, Any]
         found = {form: callers[form].figures(seen[form]) for form in FORMS}
         for form, one in found.items():
             one["mean_until_sent_ms"] = mean_until_sent(callers[form], port)
+            callers[form].close()
     return {
         "bundle": {"name": bundle.manifest.name, "version": bundle.manifest.version,
                    "fingerprint": bundle.manifest.fingerprint},
@@ -192,6 +193,10 @@ class Caller:
         """Send one and read its answer, which is looked at when the clock has stopped."""
         self._connection.request("POST", "/rerank", next(self._turn), _HEADERS)
         self._answers.append(self._connection.getresponse().read())
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
 
     def figures(self, seen: Sequence[float]) -> dict[str, Any]:
         """The caller's time and the service's own, by stage; raises BenchError."""

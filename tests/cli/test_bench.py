@@ -57,8 +57,9 @@ def test_every_form_of_request_has_both_sides_and_its_stages(found: dict[str, An
     for one in found["service"].values():
         assert 0 < one["service"]["p50_ms"] <= one["service"]["p99_ms"]
         assert one["service"]["p50_ms"] < one["caller"]["p50_ms"]
+        assert one["mean_until_sent_ms"] > 0
+        assert one["service"]["calls"] == one["caller"]["calls"]
         assert sum(one["stages_p50_ms"].values()) == pytest.approx(one["service"]["p50_ms"])
-    assert found["mean_until_sent_ms"] > 0
     assert found["sgemm_gflops"] > 0
 
 
