@@ -24,6 +24,7 @@ from features.errors import DataError
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 CHUNK_ROWS = 250_000  # rows that are converted at a time
 GROUP_ROWS = 1_000_000  # rows of a Parquet row group that can still be read as it lies
+NUMBER = "psad row"  # a column of our own beside a file's
 UNKNOWN_KEY = "__HIVE_DEFAULT_PARTITION__"
 Types = dict[str, pl.DataType]
 Tick = Callable[[int], object]  # is told of bytes that were read
@@ -274,10 +275,10 @@ def _csv_copy(path: Path, scratch: Path, tick: Tick) -> tuple[Path, tuple[int, .
         copy = _copied(path, lazy.filter(~empty), rows, scratch, tick)
         blank: tuple[int, ...] = ()
         if pl.scan_parquet(copy).select(pl.len()).collect().item() < rows:
-            found = lazy.with_row_index("row").filter(
-                pl.all_horizontal(pl.exclude("row").is_null())
+            found = lazy.with_row_index(NUMBER).filter(
+                pl.all_horizontal(pl.exclude(NUMBER).is_null())
             )
-            blank = tuple(found.select("row").collect(engine="streaming")["row"])
+            blank = tuple(found.select(NUMBER).collect(engine="streaming")[NUMBER])
         return copy, blank
     except (OSError, EOFError, pl.exceptions.PolarsError) as error:
         raise unreadable.explained(path, error) from error

@@ -9,7 +9,7 @@ by value: the same log always gives the same schema.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -29,14 +29,11 @@ def fit_schema(log: Described, coded: Coded) -> FeatureSchema:
     showings = np.bincount(coded.row[rows], minlength=len(coded.items) + 1)[1:]
     users = log.users.join(lists, on="user_id", how="semi", maintain_order="left")
     items = log.items.filter(pl.Series(showings[: len(log.items)] > 0))
-    ids: dict[str, pl.Series | pl.DataFrame] = {
-        "user_id": lists["user_id"],
-        "item_id": pl.DataFrame({"item_id": coded.items["item_id"], "count": showings}),
-    }
+    shown = pl.DataFrame({"item_id": coded.items["item_id"], "count": showings})
     return FeatureSchema(
         name=spec.name,
-        user=fit_features(spec.user, users, ids),
-        item=fit_features(spec.item, items, ids),
+        user=fit_features(spec.user, users, {"user_id": lists["user_id"]}),
+        item=fit_features(spec.item, items, {"item_id": shown}),
         context=tuple(
             FIT[one.kind](one, (part[one.name] for part in coded.columns([one.name], rows)))
             for one in spec.context
@@ -49,7 +46,7 @@ def fit_schema(log: Described, coded: Coded) -> FeatureSchema:
 
 
 def fit_features(
-    specs: Sequence[FeatureSpec], table: pl.DataFrame, ids: dict[str, pl.Series | pl.DataFrame]
+    specs: Sequence[FeatureSpec], table: pl.DataFrame, ids: Mapping[str, pl.Series | pl.DataFrame]
 ) -> tuple[Feature, ...]:
     """Fit each feature to its column of the training table; an id to its rows, or `count`."""
     return tuple(

@@ -53,7 +53,7 @@ import polars as pl
 from data.columns import renamed
 from data.declaration import LIST_LIMIT, read_spec
 from data.files import Files, has_table, open_files
-from data.lists import FeatureSpec, RawLog, SourceSpec
+from data.lists import ROW, FeatureSpec, RawLog, SourceSpec
 from data.problems import Problems
 from data.progress import bar
 from data.tables import Table
@@ -89,14 +89,14 @@ class OwnLog:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def chunks(self) -> Iterator[pl.DataFrame]:
-        """Impressions as in RawLog, with `row`, their place in the log, a piece at a time.
+        """Impressions as in RawLog, with ROW, their place in the log, a piece at a time.
 
         Problems are collected; a piece whose ids have one is left out.
         """
         for start, frame in self.shown.chunks():
             table = Table(self.shown.path, frame, self.shown, start, self.whole)
             if (read := _impressions(table, self.spec, self.problems)) is not None:
-                yield read.with_row_index("row", offset=start).cast({"row": pl.Int64})
+                yield read.with_row_index(ROW, offset=start).cast({ROW: pl.Int64})
 
     def distinct(self, column: str) -> pl.DataFrame:
         """The ids of a column, in their order, and the `count` of their rows."""
@@ -112,10 +112,10 @@ class OwnLog:
 def read(folder: Path) -> RawLog:
     """Read and check a user's folder, all in memory; raises DataError that names what to mend."""
     with opened(folder) as log:
-        pieces = [piece.drop("row") for piece in log.chunks()]
+        pieces = [piece.drop(ROW) for piece in log.chunks()]
         log.problems.raise_any()
         impressions = pl.concat(pieces, rechunk=True)
-        check_lists(log.shown, impressions.with_row_index("row"), log.problems)
+        check_lists(log.shown, impressions.with_row_index(ROW), log.problems)
         log.problems.raise_any()
         return RawLog(impressions, log.items, log.users, log.spec, log.dropped)
 
@@ -258,8 +258,8 @@ def _read_columns(
 
 
 def check_lists(shown: Files, frame: pl.DataFrame, problems: Problems) -> None:
-    """Collect what is wrong with lists; `frame` holds whole ones of one order with `row`."""
-    ordered = frame.sort("row")
+    """Collect what is wrong with lists; `frame` holds whole ones of one order with ROW."""
+    ordered = frame.sort(ROW)
     _collect(
         shown, problems, "item_id", ordered,
         ~ordered.select(pl.struct("list_id", "item_id").is_first_distinct()).to_series(),
@@ -283,7 +283,7 @@ def _collect(
     remedy: str,
 ) -> None:  # fmt: skip
     if bad.any():
-        row = int(frame["row"].filter(bad).min())  # type: ignore[arg-type]
+        row = int(frame[ROW].filter(bad).min())  # type: ignore[arg-type]
         problems.add(shown.fail(column, row, found, remedy, int(bad.sum())))
 
 

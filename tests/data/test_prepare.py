@@ -206,3 +206,13 @@ def test_a_log_without_users_table_or_context_prepares(tmp_path, tables):
     dataset = prepare(folder, tmp_path / "d", report=silent)
     assert dataset.request(0).user == {}
     assert "user_numeric" not in dataset.batch([0])[0]
+
+
+def test_an_item_may_say_whose_it_is_and_a_user_what_they_like(tmp_path, tables):
+    tables["items"] = tables["items"].with_columns(user_id=pl.lit("maker"))
+    tables["users"] = tables["users"].with_columns(item_id=pl.lit("favourite"))
+    named = '[item.user_id]\nkind = "categorical"\n[user.item_id]\nkind = "categorical"\n'
+    dataset = prepare(write_folder(tmp_path / "a", tables, SCHEMA + named), tmp_path / "d",
+                      report=silent)  # fmt: skip
+    assert {one.name: one for one in dataset.schema.item}["user_id"].vocabulary == ("maker",)
+    assert {one.name: one for one in dataset.schema.user}["item_id"].vocabulary == ("favourite",)

@@ -303,9 +303,18 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
         schema(lambda old: old.replace("max_history", "maxhistory")),
         ["schema.toml: unknown key 'maxhistory'. Did you mean 'max_history'?"],
     ),
-    "a context feature with a name of psad's own": (
-        schema(lambda old: old + '[context.positive]\nkind = "numeric"\n'),
-        ["schema.toml: [context.positive] has a name that psad needs itself", "positive_logged"],
+    "a context feature that is the order of the log": (
+        schema(lambda old: old + '[context.position]\nkind = "numeric"\n'),
+        ["schema.toml: [context.position] is what psad itself reads the position from",
+         "position_logged"],
+    ),
+    "a context feature that names the user": (
+        schema(lambda old: old + '[context.user_id]\nkind = "categorical"\n'),
+        ["schema.toml: [context.user_id] is what names the user of a row; write [user.user_id]"],
+    ),
+    "a feature called as psad's own columns are": (
+        schema(lambda old: old + '[item."psad row"]\nkind = "categorical"\n'),
+        ["schema.toml: [item.'psad row'] begins as psad's own columns do; rename it"],
     ),
     "unknown kind in schema.toml": (
         schema(lambda old: old.replace('"bag"', '"tags"')),
