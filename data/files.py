@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote
 
 import polars as pl
@@ -19,6 +20,7 @@ import polars as pl
 from data import unreadable
 from data.problems import RowsError, suggestion
 from data.progress import bar
+from data.whole import EXACT
 from features.errors import DataError
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
@@ -53,6 +55,14 @@ class Part:
         own = {name: self.written[written] for name, written in self.called.items()}
         kept = self.written.keys() - {*self.called, *self.called.values()}
         return own | {name: kind for name, kind in self.written.items() if name in kept}
+
+    def inexact(self, column: str) -> int | None:
+        """The first row whose whole number a float may not hold."""
+        kind = self.columns[column]
+        number = self.lazy({column: kind}).with_row_index(NUMBER)
+        beyond = (pl.col(column) > EXACT) | (pl.col(column) < -EXACT)
+        found = number.filter(beyond).select(pl.col(NUMBER).min()).collect(engine="streaming")
+        return cast("int | None", found.item())
 
     def lazy(self, types: Types) -> pl.LazyFrame:
         """The part with the table's columns, in their order and of their types."""
@@ -126,6 +136,23 @@ class Files:
         theirs = {part.called.get(name, name): value for name, value in values.items()}
         column = part.called.get(column, column)
         return RowsError(part.path, column, _place(part, row), found, theirs, remedy, count)
+
+    def exact(self, columns: Sequence[str]) -> None:
+        """Raise RowsError where whole numbers would be read as floats that cannot tell them."""
+        for column in columns:
+            before = 0
+            mixed = self.types[column].is_float()
+            for part in self.parts if mixed else ():
+                row = part.inexact(column) if _is_exact(part.columns[column]) else None
+                if row is not None:
+                    other = next(one for one in self.parts if one.columns[column].is_float())
+                    raise self.fail(
+                        column, before + row,
+                        "a whole number beyond 2^53, beside floats (in "
+                        f"{other.path.name}), which cannot tell such numbers apart",
+                        "Write the column as whole numbers or as text in all parts.",
+                    )  # fmt: skip
+                before += part.rows
 
     def require(self, columns: Sequence[str], reason: str) -> None:
         """Raise DataError where columns are missing."""
@@ -332,16 +359,38 @@ def _common(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
         return one
     if one == pl.Null:
         return other
+    for this, that in ((one, other), (other, one)):
+        if this == pl.Boolean and (that.is_numeric() or that == pl.Boolean):
+            return that
     if one.is_numeric() and other.is_numeric():
-        both = [pl.Series([], dtype=kind) for kind in (one, other)]
-        return pl.concat([both[0].to_frame("x"), both[1].to_frame("x")], how="vertical_relaxed")[
-            "x"
-        ].dtype
+        return _wider(one, other)
     if isinstance(one, pl.Datetime) and isinstance(other, pl.Datetime):
         same = (one.time_zone is None) == (other.time_zone is None)
         return pl.Datetime("us", "UTC" if one.time_zone else None) if same else None
+    if isinstance(one, pl.List) and isinstance(other, pl.List):
+        return _common_list(one, other)
     texts = (pl.String, pl.Categorical, pl.Enum)
     return pl.String() if one in texts and other in texts else None
+
+
+def _wider(one: pl.DataType, other: pl.DataType) -> pl.DataType:
+    """A number for both; whole ones stay whole, however long they are."""
+    both = [pl.DataFrame({"x": pl.Series([], dtype=kind)}) for kind in (one, other)]
+    wider = pl.concat(both, how="vertical_relaxed")["x"].dtype
+    if wider.is_float() and _is_exact(one) and _is_exact(other):
+        return pl.Int128() if one.is_integer() and other.is_integer() else pl.Decimal(38, 0)
+    return wider
+
+
+def _is_exact(kind: pl.DataType) -> bool:
+    return kind.is_integer() or kind == pl.Decimal
+
+
+def _common_list(one: pl.List, other: pl.List) -> pl.DataType | None:
+    """Bags of what both can hold; members that are whole numbers are no floats."""
+    inner = _common(one.inner, other.inner)  # type: ignore[arg-type]
+    mixed = {kind.is_float() for kind in (one.inner, other.inner) if kind != pl.Null}  # type: ignore[union-attr]
+    return None if inner is None or len(mixed) > 1 else pl.List(inner)
 
 
 def _as(name: str, found: pl.DataType, wanted: pl.DataType) -> pl.Expr:

@@ -96,6 +96,10 @@ class Table:
             return series.cast(pl.String)
         if series.dtype.is_integer():
             return series.cast(pl.String)
+        if isinstance(series.dtype, pl.Decimal):
+            text = series.cast(pl.String)
+            fraction = series.dtype.scale
+            return text.str.strip_chars_end("0").str.strip_chars_end(".") if fraction else text
         if series.dtype.is_nested() or series.dtype == pl.Object:
             raise self._no_text(column, "it holds " + str(series.dtype))
         distinct = series.unique()

@@ -209,6 +209,9 @@ def _has_columns(shown: Files, spec: SourceSpec, problems: Problems) -> bool:
         shown.require(IMPRESSIONS, "which every log needs")
     with problems.collected():
         shown.require([one.name for one in spec.context], "which schema.toml declares")
+    if len(problems) == before:
+        with problems.collected():
+            shown.exact([*IDS, *(one.name for one in spec.context if one.kind == "categorical")])
     return len(problems) == before
 
 
@@ -300,6 +303,9 @@ def _side(
     ):
         with problems.collected():
             files.require(names, reason)
+    if len(problems) == before:
+        with problems.collected():
+            files.exact([key, *(one.name for one in wanted if one.kind == "categorical")])
     if len(problems) > before:
         return None
     table = Table(files.path, files.lazy().collect(), files)

@@ -28,8 +28,11 @@ def column(values: list[object] | pl.Series) -> Table:
         ([date(2024, 5, 1)], ["2024-05-01"]),
         (pl.Series(["x", "y"], dtype=pl.Categorical), ["x", "y"]),
         ([2**60 + 1], [str(2**60 + 1)]),
+        (pl.Series([2**60 + 1, 700, None], dtype=pl.Decimal(38, 0)), [str(2**60 + 1), "700", None]),
+        (pl.Series(["7.50", "700.00", "0.00", "-0.5"]).cast(pl.Decimal(9, 2)),
+         ["7.5", "700", "0", "-0.5"]),
     ],
-)
+)  # fmt: skip
 def test_text_has_one_form_whatever_type_it_came_in(values, expected):
     assert column(values).text("c").to_list() == expected
 
