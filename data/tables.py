@@ -68,7 +68,7 @@ class Table:
 
     def ids(self, column: str, longest: int | None = ID_LENGTH) -> pl.Series:
         """Text identifiers, never empty, of at most `longest` characters; numbers in decimal."""
-        text = self.written(column)
+        text = self.identifiers(column)
         if (bad := text.is_null() | (text == "").fill_null(False)).any():
             raise self.fail(
                 column, bad, "the id is empty", "Give every row an id, or leave it out."
@@ -79,6 +79,13 @@ class Table:
                 "Give it a shorter one, such as a hash of it, here and in requests.",
             )  # fmt: skip
         return text
+
+    def identifiers(self, column: str) -> pl.Series:
+        """Text as `written`, whole numbers as such; null where missing.
+
+        pandas writes 7 as 7.0 in the file, or part of a table, that has missing values.
+        """
+        return self._written(column, self.frame[column], self.of(column).whole)
 
     def text(self, column: str) -> pl.Series:
         """The text form of every value, as the service makes it of JSON; null where missing."""

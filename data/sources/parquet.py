@@ -102,7 +102,7 @@ class OwnLog:
         """The ids of a column, in their order, and the `count` of their rows."""
         table = Table(self.shown.path, self.values[column], None, 0, self.whole)
         try:
-            ids = table.frame.with_columns(table.written(column).alias(column))
+            ids = table.frame.with_columns(table.identifiers(column).alias(column))
         except DataError:  # reading the pieces will say where
             return pl.DataFrame(schema={column: pl.String, "count": pl.UInt32})
         known = ids.drop_nulls(column).group_by(column).agg(pl.col("count").sum())
@@ -175,6 +175,9 @@ def _open(folder: Path, scratch: Path, problems: Problems) -> OwnLog | None:
     if items is not None:
         with problems.collected():
             log.dropped.update(_undescribed(log.distinct("item_id"), items, shown.path))
+    if people is not None and any(one.name != "user_id" for one in spec.user):
+        with problems.collected():
+            log.dropped.update(_undescribed(log.distinct("user_id"), people, shown.path))
     return log
 
 
@@ -215,19 +218,21 @@ def _has_columns(shown: Files, spec: SourceSpec, problems: Problems) -> bool:
     return len(problems) == before
 
 
-def _undescribed(shown: pl.DataFrame, items: pl.DataFrame, path: Path) -> Counter[str]:
-    """How many shown items have no row in items; a DataError where that is every one of them."""
-    missing = shown.join(items, on="item_id", how="anti", maintain_order="left")["item_id"]
+def _undescribed(shown: pl.DataFrame, described: pl.DataFrame, path: Path) -> Counter[str]:
+    """How many items (or users) of the log have no row; a DataError where that is all of them."""
+    key = described.columns[0]
+    table, found = {"item_id": ("items", "shown items"), "user_id": ("users", "people")}[key]
+    missing = shown.join(described, on=key, how="anti", maintain_order="left")[key]
     if missing.is_empty():
         return Counter()
     example = missing[0][:40]
     if len(missing) == len(shown):
-        known = items["item_id"][0][:40] if len(items) else "nothing"
+        known = described[key][0][:40] if len(described) else "nothing"
         raise DataError(
-            f"{path}, column 'item_id': no item_id of impressions (such as {example!r}) "
-            f"has a row in items (such as {known!r}): write the ids alike in both."
+            f"{path}, column {key!r}: no {key} of impressions (such as {example!r}) "
+            f"has a row in {table} (such as {known!r}): write the ids alike in both."
         )
-    return Counter({f"rows of items: shown items without one, such as {example!r}": len(missing)})
+    return Counter({f"rows of {table}: {found} without one, such as {example!r}": len(missing)})
 
 
 def _impressions(table: Table, spec: SourceSpec, problems: Problems) -> pl.DataFrame | None:
@@ -324,7 +329,7 @@ def _column(table: Table, feature: FeatureSpec) -> pl.Series:
         return table.numbers(feature.name)
     if feature.kind == "bag":
         return table.bags(feature.name, feature.separator)
-    return table.written(feature.name) if feature.name in IDS else table.text(feature.name)
+    return table.identifiers(feature.name) if feature.name in IDS else table.text(feature.name)
 
 
 def _no_users(folder: Path, spec: SourceSpec) -> None:

@@ -146,6 +146,14 @@ def test_ids_of_a_csv_and_text_of_a_parquet_stand_as_they_were_written():
     assert column(["True"]).text("c").to_list() == ["True"]
 
 
+def test_whole_numbers_with_and_without_point_zero_are_the_same_ids_and_other_text_as_written():
+    assert csv_column(["7", "7.0", "-8.0"]).ids("c").to_list() == ["7", "7", "-8"]
+    assert csv_column(["7", "7.0", "v1"]).ids("c").to_list() == ["7", "7.0", "v1"]
+    assert csv_column(["7", "7.0", "7.5"]).ids("c").to_list() == ["7", "7.0", "7.5"]
+    assert csv_column(["7", "7.0"]).written("c").to_list() == ["7", "7.0"]
+    assert column(["7", "7.0"]).text("c").to_list() == ["7", "7.0"]
+
+
 def test_an_id_is_as_long_as_the_service_takes_and_no_longer():
     assert column(["ø" * ID_LENGTH]).ids("c").to_list() == ["ø" * ID_LENGTH]
     long = "x" * (ID_LENGTH + 1)

@@ -292,6 +292,11 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
         ["no item_id of impressions (such as '0') has a row in items (such as 'art-0')",
          "write the ids alike in both"],
     ),
+    "users that match nobody": (
+        column("users", user_id=pl.format("u-{}", "user_id")),
+        ["no user_id of impressions (such as '0') has a row in users (such as 'u-0')",
+         "write the ids alike in both"],
+    ),
     "schema.toml broken": (
         schema(lambda old: old.replace('name = "shop"', "name = shop")),
         ["schema.toml cannot be read", "line 2"],
@@ -414,7 +419,7 @@ HANDLED: dict[str, tuple[Bend, list[str]]] = {
     ),
     "users without a row in users have missing features": (
         content("users.csv", lambda whole: b"".join(whole.splitlines(keepends=True)[:4])),
-        ["12 users"],
+        ["12 users", "9 rows of users: people without one, such as '10'"],
     ),
     "columns that nobody declared are counted": (
         column("items", colour=pl.lit("red")),
@@ -429,6 +434,10 @@ HANDLED: dict[str, tuple[Bend, list[str]]] = {
         parts(same, lambda part: part.with_columns(pl.col("user_id").cast(pl.Float64)),
               suffix="parquet"),
         ["72 lists, 12 users"],
+    ),
+    "labels that are truth values in one part and numbers in the other": (
+        parts(same, lambda part: part.with_columns(pl.col("label") == 1), suffix="parquet"),
+        ["72 lists"],
     ),
     "parts with the columns in another order": (
         parts(same, lambda part: part.select(sorted(part.columns))), ["72 lists"],
