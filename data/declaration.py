@@ -58,6 +58,13 @@ def read_spec(path: Path) -> SourceSpec:
             f"{path} declares no feature of items. Add at least [item.item_id] with "
             'kind = "categorical".'
         )
+    for side, table in zip(SIDES, ("users", "items", "impressions"), strict=True):
+        _read_once(path, side, table, {one.name for one in sides[side]}, spec)
+    for one in sorted({one.name for one in spec.item} & {one.name for one in spec.context}):
+        raise DataError(
+            f"{path}: [item.{one}] and [context.{one}] are both read of a candidate, under one "
+            f"name. Leave one out, or call its column otherwise, such as {one}_shown."
+        )
     return spec
 
 
@@ -84,6 +91,20 @@ def _feature(path: Path, side: str, name: str, fields: Any) -> FeatureSpec:
         return FeatureSpec(name=name, **fields)
     except ValidationError as error:
         raise _invalid(path, f"[{side}.{name}] ", error) from error
+
+
+def _read_once(path: Path, side: str, table: str, features: set[str], spec: SourceSpec) -> None:
+    """Raise DataError where the column of a feature is read under a name of psad's already."""
+    names = spec.columns.get(table, {})
+    for name, written in names.items():
+        if written in features and written not in names:
+            remedy = f"Copy it under another name, such as {written}_logged, or leave one out."
+            if name == f"{side}_id":
+                remedy = f"Write [{side}.{name}] instead."
+            raise DataError(
+                f"{path}: the column {written!r} is read as {name}, as [columns.{table}] says, and "
+                f"so there is none for [{side}.{written}]. {remedy}"
+            )
 
 
 def _logged(name: str) -> str:

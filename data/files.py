@@ -135,7 +135,8 @@ class Files:
         values = part.lazy(self.types).slice(row, 1).collect().row(0, named=True)
         theirs = {part.called.get(name, name): value for name, value in values.items()}
         column = part.called.get(column, column)
-        return RowsError(part.path, column, _place(part, row), found, theirs, remedy, count)
+        place = _place(part, row)
+        return RowsError(part.path, column, place, found, theirs, remedy, count, self.path)
 
     def exact(self, columns: Sequence[str]) -> None:
         """Raise RowsError where whole numbers would be read as floats that cannot tell them."""

@@ -25,6 +25,7 @@ from data.problems import Problems
 from data.splits import NOTES, Split
 from data.stream import arranged_on_disk
 from data.summary import PAGE, write_summary
+from data.vocabulary import fit_schema
 from data.write import write
 from features.errors import DataError
 
@@ -201,10 +202,12 @@ def _looked_at(
         log = sources.read(source, seed, lists)
         chosen = split or log.spec.split
         coded = code(log, arrange(log, chosen, seed=seed, history=history))
+        fit_schema(log, coded)
         return facts_of(log, coded.lists) | {"split": chosen}, len(coded.items), len(coded.row)
     with sources.opened(source, scratch, problems) as own:
         chosen = split or own.spec.split
         coded = arranged_on_disk(own, chosen, scratch, seed=seed, history=history)
+        fit_schema(own, coded)
         return facts_of(own, coded.lists) | {"split": chosen}, len(coded.items), len(coded.row)
 
 

@@ -13,16 +13,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
+from pydantic import ValidationError
 
 from data.coded import Coded
 from data.lists import Described, FeatureSpec
+from features.errors import DataError
 from features.schema import Feature, FeatureSchema
 
 LONGEST_BAG = 16  # ids kept of a bag whose declaration does not say
 
 
 def fit_schema(log: Described, coded: Coded) -> FeatureSchema:
-    """The schema of a log, without derived features."""
+    """The schema of a log, without derived features; raises DataError where it cannot be one."""
+    try:
+        return _fitted(log, coded)
+    except ValidationError as error:
+        first = error.errors()[0]["msg"]
+        raise DataError(f"no schema can be made of {log.spec.name!r}: {first}.") from error
+
+
+def _fitted(log: Described, coded: Coded) -> FeatureSchema:
     spec, train = log.spec, coded.chosen("train")
     lists = coded.lists.filter(pl.Series(train))
     rows = coded.of_rows(train)

@@ -158,6 +158,13 @@ def _open(folder: Path, scratch: Path, problems: Problems) -> OwnLog | None:
     shown = tables.get("impressions")
     if shown and "score" in shown.types and all(one.name != "score" for one in spec.context):
         spec = spec.model_copy(update={"context": (*spec.context, SCORE)})
+        if any(one.name == "score" for one in spec.item):
+            with problems.collected():
+                raise DataError(
+                    f"{folder / 'schema.toml'}: [item.score] has the name under which models read "
+                    f"the column 'score' of {shown.path}, the earlier stage's own score. Call the "
+                    "items' column otherwise, such as item_score."
+                )
     items = people = None
     if "items" in tables:
         items = _side(tables["items"], "item_id", spec.item, spec.title, problems)

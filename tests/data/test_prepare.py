@@ -7,7 +7,7 @@ import pytest
 
 from data import write
 from data.dataset import Dataset
-from data.prepare import prepare
+from data.prepare import check, prepare
 from features.errors import DataError
 from tests.data.conftest import SCHEMA, write_folder
 
@@ -216,3 +216,12 @@ def test_an_item_may_say_whose_it_is_and_a_user_what_they_like(tmp_path, tables)
                       report=silent)  # fmt: skip
     assert {one.name: one for one in dataset.schema.item}["user_id"].vocabulary == ("maker",)
     assert {one.name: one for one in dataset.schema.user}["item_id"].vocabulary == ("favourite",)
+
+
+def test_check_fits_the_schema_as_prepare_does(own_folder, monkeypatch):
+    def refused(*_: object) -> None:
+        raise DataError("no schema can be made")
+
+    monkeypatch.setattr("data.prepare.fit_schema", refused)
+    with pytest.raises(DataError, match="no schema can be made"):
+        check(own_folder, report=silent)

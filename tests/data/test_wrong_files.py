@@ -317,6 +317,32 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
         schema(lambda old: old + '[context.user_id]\nkind = "categorical"\n'),
         ["schema.toml: [context.user_id] is what names the user of a row; write [user.user_id]"],
     ),
+    "an item's feature and a context feature of one name": (
+        schema(lambda old: old + '[item.badge]\nkind = "categorical"\n'),
+        ["schema.toml: [item.badge] and [context.badge] are both read of a candidate",
+         "badge_shown"],
+    ),
+    "an item's score beside a logged one": (
+        both(column("impressions", score=pl.col("position")),
+             column("items", score=pl.col("item_id")),
+             schema(lambda old: old + '[item.score]\nkind = "numeric"\n')),
+        ["schema.toml: [item.score] has the name under which models read the column 'score' of",
+         "item_score"],
+    ),
+    "a context feature whose column is read as another": (
+        both(line(IMPRESSIONS, 1, lambda old: old.replace(b"position", b"rank")),
+             schema(lambda old: old + '[context.rank]\nkind = "numeric"\n'
+                                      '[columns.impressions]\nposition = "rank"\n')),
+        ["schema.toml: the column 'rank' is read as position, as [columns.impressions] says",
+         "none for [context.rank]", "such as rank_logged"],
+    ),
+    "an id that is a feature under the file's name": (
+        both(line("items.csv", 1, lambda old: old.replace(b"item_id", b"sku")),
+             schema(lambda old: old + '[item.sku]\nkind = "categorical"\n'
+                                      '[columns.items]\nitem_id = "sku"\n')),
+        ["schema.toml: the column 'sku' is read as item_id, as [columns.items] says",
+         "Write [item.item_id] instead"],
+    ),
     "a feature called as psad's own columns are": (
         schema(lambda old: old + '[item."psad row"]\nkind = "categorical"\n'),
         ["schema.toml: [item.'psad row'] begins as psad's own columns do; rename it"],
@@ -490,6 +516,14 @@ def test_check_names_all_that_is_wrong_at_once(tmp_path: Path) -> None:
         assert f"\n  {number}. " in str(caught.value)
     for one in ("'price'", "'label'", "twice in one list", "users.csv", "items.csv", "two values"):
         assert one in str(caught.value)
+
+
+def test_check_keeps_the_same_problem_of_two_tables_apart(tmp_path: Path) -> None:
+    bend = both(cells("items", "item_id", line_5=""), cells("impressions", "item_id", line_9=""))
+    with pytest.raises(DataError, match="2 things are wrong") as caught:
+        check(folder_of(tmp_path, bend), report=lambda _: None)
+    assert "items.csv, column 'item_id', line 5: the id is empty." in str(caught.value)
+    assert "impressions.csv, column 'item_id', line 9: the id is empty." in str(caught.value)
 
 
 def test_check_writes_nothing(tmp_path: Path) -> None:
