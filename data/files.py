@@ -132,7 +132,8 @@ class Files:
             if row < part.rows:
                 break
             row -= part.rows
-        values = part.lazy(self.types).slice(row, 1).collect().row(0, named=True)
+        own = {name: part.columns[name] for name in self.types}
+        values = part.lazy(own).slice(row, 1).collect().row(0, named=True)
         theirs = {part.called.get(name, name): value for name, value in values.items()}
         column = part.called.get(column, column)
         place = _place(part, row)

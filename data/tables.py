@@ -25,6 +25,9 @@ from data.whole import LATEST, Whole, float_of, iso_of, own_unit, zoned
 from features.errors import DataError, ValueRefused
 from features.values import ID_LENGTH, LARGEST, text_of
 
+# how databases and libraries write an id that is missing
+NOBODY = ("NULL", "null", "None", "none", "NaN", "nan", "NA", "<NA>", "N/A", "\\N", "undefined")
+
 __all__ = ["Table", "has_table", "read_table", "suggestion"]
 
 
@@ -79,6 +82,17 @@ class Table:
                 "Give it a shorter one, such as a hash of it, here and in requests.",
             )  # fmt: skip
         return text
+
+    def people(self, column: str) -> pl.Series:
+        """Ids of people, none of them what tools write for somebody they do not know."""
+        ids = self.ids(column)
+        if (bad := ids.str.strip_chars().is_in(NOBODY)).any():
+            raise self.fail(
+                column, bad, "the id says that there is none: all such rows would be one person",
+                "Leave such rows out, or give each visitor an id, such as the list's; a person who "
+                "is really called so needs another, such as user-nan.",
+            )  # fmt: skip
+        return ids
 
     def identifiers(self, column: str) -> pl.Series:
         """Text as `written`, whole numbers as such; null where missing.

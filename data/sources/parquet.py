@@ -246,7 +246,7 @@ def _impressions(table: Table, spec: SourceSpec, problems: Problems) -> pl.DataF
     """A piece of impressions, null where a column has a problem; None where an id has one."""
     readers: dict[str, Callable[[], pl.Series]] = {
         "list_id": lambda: table.ids("list_id", longest=None),
-        "user_id": lambda: table.ids("user_id"),
+        "user_id": lambda: table.people("user_id"),
         "timestamp": lambda: table.seconds("timestamp"),
         "item_id": lambda: table.ids("item_id"),
         "position": lambda: table.numbers("position", POSITION),

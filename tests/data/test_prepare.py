@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from data import prepare as preparing
 from data import write
 from data.dataset import Dataset
 from data.prepare import check, prepare
@@ -225,3 +226,18 @@ def test_check_fits_the_schema_as_prepare_does(own_folder, monkeypatch):
     monkeypatch.setattr("data.prepare.fit_schema", refused)
     with pytest.raises(DataError, match="no schema can be made"):
         check(own_folder, report=silent)
+
+
+def test_one_user_with_much_of_the_log_is_noted_and_no_error(tmp_path, tables, monkeypatch):
+    folder = write_folder(tmp_path / "a", tables)
+    monkeypatch.setattr(preparing, "CROWD_ROWS", 30)  # each of the 12 people has as many
+    dataset = prepare(folder, tmp_path / "d", report=(said := []).append)
+    note = "the user '9' has 30 of 360 rows (8%)"
+    assert [one.startswith(note) for one in dataset.info["notes"]] == [True]
+    assert f"  note: {note}" in said[0]
+    check(folder, report=(checked := []).append)
+    assert f"  note: {note}" in checked[0]
+    for name, value in (("CROWD_ROWS", 31), ("CROWD_SHARE", 1 / 12)):
+        with monkeypatch.context() as bent:
+            bent.setattr(preparing, name, value)
+            assert "notes" not in prepare(folder, tmp_path / name, report=silent).info

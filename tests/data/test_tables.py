@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data.tables import Table, read_table, suggestion
+from data.tables import NOBODY, Table, read_table, suggestion
 from features.errors import DataError
 from features.values import ID_LENGTH, text_of
 
@@ -152,6 +152,14 @@ def test_whole_numbers_with_and_without_point_zero_are_the_same_ids_and_other_te
     assert csv_column(["7", "7.0", "7.5"]).ids("c").to_list() == ["7", "7.0", "7.5"]
     assert csv_column(["7", "7.0"]).written("c").to_list() == ["7", "7.0"]
     assert column(["7", "7.0"]).text("c").to_list() == ["7", "7.0"]
+
+
+@pytest.mark.parametrize("text", NOBODY)
+def test_what_tools_write_for_no_id_is_nobody(text):
+    with pytest.raises(DataError, match=r"'c', row 1: the id says that there is none"):
+        column(["a", text]).people("c")
+    assert column(["nancy", "Nan", "n"]).people("c").to_list() == ["nancy", "Nan", "n"]
+    assert column([text]).ids("c").to_list() == [text]
 
 
 def test_an_id_is_as_long_as_the_service_takes_and_no_longer():

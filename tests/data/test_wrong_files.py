@@ -183,6 +183,11 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
         cells("impressions", "list_id", line_2=None),
         [f"{CSV} 'list_id', line 2: the id is empty", "Give every row an id"],
     ),
+    "users that nobody knew": (
+        cells("impressions", "user_id", **{f"line_{line}": "NULL" for line in range(7, 12)}),
+        [f"{CSV} 'user_id', line 7: the id says that there is none", "(5 rows",
+         "give each visitor an id"],
+    ),
     "duplicate users": (
         cells("users", "user_id", line_4="0"),
         ["users.csv, column 'user_id', line 4: the id stands in two rows", "Keep one row an id"],
