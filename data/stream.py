@@ -2,8 +2,13 @@
 
 Histories are per user. So the impressions are read once, in pieces, and put down sorted by which
 range of users they belong to; then each range is arranged by itself, and the ranges one after
-another are the whole log, in the order that `arrange` gives it. What grows in memory with the log
-are its users and its lists, a row each, not its impressions.
+another are the whole log, in the order that `arrange` gives it.
+
+What grows in memory with the log: its users, items and lists, a row each; the rows of the user who
+has most, who is arranged at once; and of every impression a byte that says whether it counts. While
+the schema is fitted there are 16 bytes more of each training impression: the values of a numeric
+context feature, one feature after another (data/vocabulary.py). While lists are written it is 10:
+the item's number and the label. All else of an impression stays on disk.
 """
 
 from __future__ import annotations

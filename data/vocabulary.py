@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import ValidationError
 
@@ -35,8 +36,11 @@ def fit_schema(log: Described, coded: Coded) -> FeatureSchema:
 def _fitted(log: Described, coded: Coded) -> FeatureSchema:
     spec, train = log.spec, coded.chosen("train")
     lists = coded.lists.filter(pl.Series(train))
-    rows = coded.of_rows(train)
-    showings = np.bincount(coded.row[rows], minlength=len(coded.items) + 1)[1:]
+    rows, catalogue = coded.of_rows(train), len(coded.items) + 1
+    showings = np.zeros(catalogue, np.int64)
+    for part in coded.impressions(train):
+        showings += np.bincount(part.row, minlength=catalogue)
+    showings = showings[1:]
     users = log.users.join(lists, on="user_id", how="semi", maintain_order="left")
     items = log.items.filter(pl.Series(showings[: len(log.items)] > 0))
     shown = pl.DataFrame({"item_id": coded.items["item_id"], "count": showings})
@@ -105,14 +109,17 @@ def _sorted(counts: pl.DataFrame) -> tuple[str, ...]:
 
 
 def _numeric(spec: FeatureSpec, parts: Iterable[pl.Series]) -> Feature:
-    known = [values.drop_nulls().to_numpy() for values in parts]
-    numbers = np.concatenate([np.zeros(0), *known])
-    if spec.transform == "log":
-        numbers = np.sign(numbers) * np.log1p(np.abs(numbers))
-    mean, scale = mean_and_scale(numbers[:, None])
+    # all at once: added up in pieces, a mean would differ in its last digits with their size
+    known = np.concatenate([np.zeros(0), *(_transformed(spec, values) for values in parts)])
+    mean, scale = mean_and_scale(known[:, None])
     return Feature(
         name=spec.name, kind="numeric", transform=spec.transform, mean=mean[0], scale=scale[0]
     )
+
+
+def _transformed(spec: FeatureSpec, values: pl.Series) -> npt.NDArray[np.float64]:
+    numbers = values.drop_nulls().to_numpy()
+    return np.sign(numbers) * np.log1p(np.abs(numbers)) if spec.transform == "log" else numbers
 
 
 FIT: dict[str, Callable[[FeatureSpec, Iterable[pl.Series]], Feature]] = {
