@@ -18,6 +18,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from data import unreadable
+from data.kinds import common, is_exact, read_as
 from data.problems import RowsError, suggestion
 from data.progress import bar
 from data.whole import EXACT
@@ -71,7 +72,7 @@ class Part:
             name: pl.lit(self.keys[name], pl.String) for name in self.written.keys() - self.types
         }
         return scanned.with_columns(**keys).select(
-            _as(self.called.get(name, name), self.columns[name], wanted).alias(name)
+            read_as(self.called.get(name, name), self.columns[name], wanted).alias(name)
             for name, wanted in types.items()
         )
 
@@ -145,7 +146,7 @@ class Files:
             before = 0
             mixed = self.types[column].is_float()
             for part in self.parts if mixed else ():
-                row = part.inexact(column) if _is_exact(part.columns[column]) else None
+                row = part.inexact(column) if is_exact(part.columns[column]) else None
                 if row is not None:
                     other = next(one for one in self.parts if one.columns[column].is_float())
                     raise self.fail(
@@ -345,63 +346,14 @@ def _common_types(path: Path, parts: tuple[Part, ...]) -> Types:
                     f"which {one.path} has. Write all parts with the same columns."
                 )
         for name, found in part.columns.items():
-            common = _common(types[name], found)
-            if common is None:
+            both = common(types[name], found)
+            if both is None:
                 raise DataError(
                     f"{path} is read as one table, but column {name!r} holds {found} in "
                     f"{part.path} and {types[name]} in {first.path}. Write all parts alike."
                 )
-            types[name] = common
+            types[name] = both
     return types
-
-
-def _common(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
-    """A type for both: the wider number, the moment in UTC; None where there is none."""
-    if one == other or other == pl.Null:
-        return one
-    if one == pl.Null:
-        return other
-    for this, that in ((one, other), (other, one)):
-        if this == pl.Boolean and (that.is_numeric() or that == pl.Boolean):
-            return that
-    if one.is_numeric() and other.is_numeric():
-        return _wider(one, other)
-    if isinstance(one, pl.Datetime) and isinstance(other, pl.Datetime):
-        same = (one.time_zone is None) == (other.time_zone is None)
-        return pl.Datetime("us", "UTC" if one.time_zone else None) if same else None
-    if isinstance(one, pl.List) and isinstance(other, pl.List):
-        return _common_list(one, other)
-    texts = (pl.String, pl.Categorical, pl.Enum)
-    return pl.String() if one in texts and other in texts else None
-
-
-def _wider(one: pl.DataType, other: pl.DataType) -> pl.DataType:
-    """A number for both; whole ones stay whole, however long they are."""
-    both = [pl.DataFrame({"x": pl.Series([], dtype=kind)}) for kind in (one, other)]
-    wider = pl.concat(both, how="vertical_relaxed")["x"].dtype
-    if wider.is_float() and _is_exact(one) and _is_exact(other):
-        return pl.Int128() if one.is_integer() and other.is_integer() else pl.Decimal(38, 0)
-    return wider
-
-
-def _is_exact(kind: pl.DataType) -> bool:
-    return kind.is_integer() or kind == pl.Decimal
-
-
-def _common_list(one: pl.List, other: pl.List) -> pl.DataType | None:
-    """Bags of what both can hold; members that are whole numbers are no floats."""
-    inner = _common(one.inner, other.inner)  # type: ignore[arg-type]
-    mixed = {kind.is_float() for kind in (one.inner, other.inner) if kind != pl.Null}  # type: ignore[union-attr]
-    return None if inner is None or len(mixed) > 1 else pl.List(inner)
-
-
-def _as(name: str, found: pl.DataType, wanted: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    if found == wanted:
-        return column
-    if isinstance(wanted, pl.Datetime) and wanted.time_zone:
-        column = column.dt.convert_time_zone(wanted.time_zone)
-    return column.cast(wanted)
 
 
 def _listing(folder: Path) -> str:

@@ -235,6 +235,8 @@ def test_one_user_with_much_of_the_log_is_noted_and_no_error(tmp_path, tables, m
     note = "the user '9' has 30 of 360 rows (8%)"
     assert [one.startswith(note) for one in dataset.info["notes"]] == [True]
     assert f"  note: {note}" in said[0]
+    page = (tmp_path / "d" / "summary.html").read_text(encoding="utf-8")
+    assert "has 30 of 360 rows (8%): if that is everyone who was not signed in" in page
     check(folder, report=(checked := []).append)
     assert f"  note: {note}" in checked[0]
     for name, value in (("CROWD_ROWS", 31), ("CROWD_SHARE", 1 / 12)):
