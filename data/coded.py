@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from data.dataset import Int64, ragged
-from data.lists import Arranged, Described
+from data.lists import POSITIVE, Arranged, Described
 from data.statistics import Impressions
 
 PIECE_ROWS = 500_000  # impressions that are held at a time
@@ -82,7 +82,7 @@ def code(log: Described, arranged: Arranged) -> Coded:
     return Coded(
         lists=lists,
         row=_looked_up(arranged.rows["item_id"], item_rows),
-        positive=arranged.rows["positive"].to_numpy(),
+        positive=arranged.rows[POSITIVE].to_numpy(),
         acted=_looked_up(arranged.acted, item_rows),
         users=users,
         items=items,

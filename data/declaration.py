@@ -11,15 +11,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from data.columns import check_columns
-from data.lists import FeatureSpec, SourceSpec
+from data.columns import CANONICAL, check_columns
+from data.lists import RESERVED, FeatureSpec, SourceSpec
 from data.tables import suggestion
 from features.errors import DataError
 
 LIST_LIMIT = 1000
 SIDES = ("user", "item", "context")
 SETTINGS = ("name", "positive", "title", "split", "list_size", "max_history", "provenance")
-TAKEN = ("row", "positive", "appeared")  # columns of data/lists.py beside the context features
+# every row of a log has these; a context feature beside them is a further column
+LOGGED = tuple(name for name in CANONICAL["impressions"] if name != "score")
 FEATURE_KEYS = tuple(name for name in FeatureSpec.model_fields if name != "name")
 
 
@@ -57,6 +58,13 @@ def read_spec(path: Path) -> SourceSpec:
             f"{path} declares no feature of items. Add at least [item.item_id] with "
             'kind = "categorical".'
         )
+    for side, table in zip(SIDES, ("users", "items", "impressions"), strict=True):
+        _read_once(path, side, table, {one.name for one in sides[side]}, spec)
+    for one in sorted({one.name for one in spec.item} & {one.name for one in spec.context}):
+        raise DataError(
+            f"{path}: [item.{one}] and [context.{one}] are both read of a candidate, under one "
+            f"name. Leave one out, or call its column otherwise, such as {one}_shown."
+        )
     return spec
 
 
@@ -73,17 +81,41 @@ def _feature(path: Path, side: str, name: str, fields: Any) -> FeatureSpec:
     _known(path, fields, FEATURE_KEYS, f"[{side}.{name}] ")
     if (side, name) == ("context", "label"):
         raise DataError(f"{path}: [context.label] would show a model what it is to predict.")
-    if side == "context" and name in TAKEN:
-        raise DataError(
-            f"{path}: [context.{name}] has a name that psad needs itself; call the column in "
-            f"impressions otherwise, such as {name}_logged."
-        )
+    if side == "context" and name in LOGGED:
+        raise DataError(f"{path}: [context.{name}] {_logged(name)}")
+    if name.startswith(RESERVED):
+        raise DataError(f"{path}: [{side}.{name!r}] begins as psad's own columns do; rename it.")
     if name == f"{side}_id" and fields.get("kind", "categorical") != "categorical":
         raise DataError(f'{path}: [{side}.{name}] is an id; write kind = "categorical".')
     try:
         return FeatureSpec(name=name, **fields)
     except ValidationError as error:
         raise _invalid(path, f"[{side}.{name}] ", error) from error
+
+
+def _read_once(path: Path, side: str, table: str, features: set[str], spec: SourceSpec) -> None:
+    """Raise DataError where the column of a feature is read under a name of psad's already."""
+    names = spec.columns.get(table, {})
+    for name, written in names.items():
+        if written in features and written not in names:
+            remedy = f"Copy it under another name, such as {written}_logged, or leave one out."
+            if name == f"{side}_id":
+                remedy = f"Write [{side}.{name}] instead."
+            raise DataError(
+                f"{path}: the column {written!r} is read as {name}, as [columns.{table}] says, and "
+                f"so there is none for [{side}.{written}]. {remedy}"
+            )
+
+
+def _logged(name: str) -> str:
+    """What is wrong with a context feature that has the name of what every row has."""
+    if name in ("user_id", "item_id"):
+        side = name.removesuffix("_id")
+        return f"is what names the {side} of a row; write [{side}.{name}] to let a model read it."
+    return (
+        f"is what psad itself reads the {name} from, and no feature. To let a model read it as it "
+        f"stands, copy the column under another name, such as {name}_logged."
+    )
 
 
 def _known(path: Path, found: dict[str, Any], known: tuple[str, ...], where: str) -> None:

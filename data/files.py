@@ -12,18 +12,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote
 
 import polars as pl
 
 from data import unreadable
+from data.kinds import common, is_exact, read_as
 from data.problems import RowsError, suggestion
 from data.progress import bar
+from data.whole import EXACT
 from features.errors import DataError
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 CHUNK_ROWS = 250_000  # rows that are converted at a time
 GROUP_ROWS = 1_000_000  # rows of a Parquet row group that can still be read as it lies
+NUMBER = "psad row"  # a column of our own beside a file's
 UNKNOWN_KEY = "__HIVE_DEFAULT_PARTITION__"
 Types = dict[str, pl.DataType]
 Tick = Callable[[int], object]  # is told of bytes that were read
@@ -53,6 +57,14 @@ class Part:
         kept = self.written.keys() - {*self.called, *self.called.values()}
         return own | {name: kind for name, kind in self.written.items() if name in kept}
 
+    def inexact(self, column: str) -> int | None:
+        """The first row whose whole number a float may not hold."""
+        kind = self.columns[column]
+        number = self.lazy({column: kind}).with_row_index(NUMBER)
+        beyond = (pl.col(column) > EXACT) | (pl.col(column) < -EXACT)
+        found = number.filter(beyond).select(pl.col(NUMBER).min()).collect(engine="streaming")
+        return cast("int | None", found.item())
+
     def lazy(self, types: Types) -> pl.LazyFrame:
         """The part with the table's columns, in their order and of their types."""
         scanned = pl.scan_parquet(self.readable, hive_partitioning=False, glob=False)
@@ -60,7 +72,7 @@ class Part:
             name: pl.lit(self.keys[name], pl.String) for name in self.written.keys() - self.types
         }
         return scanned.with_columns(**keys).select(
-            _as(self.called.get(name, name), self.columns[name], wanted).alias(name)
+            read_as(self.called.get(name, name), self.columns[name], wanted).alias(name)
             for name, wanted in types.items()
         )
 
@@ -121,10 +133,29 @@ class Files:
             if row < part.rows:
                 break
             row -= part.rows
-        values = part.lazy(self.types).slice(row, 1).collect().row(0, named=True)
+        own = {name: part.columns[name] for name in self.types}
+        values = part.lazy(own).slice(row, 1).collect().row(0, named=True)
         theirs = {part.called.get(name, name): value for name, value in values.items()}
         column = part.called.get(column, column)
-        return RowsError(part.path, column, _place(part, row), found, theirs, remedy, count)
+        place = _place(part, row)
+        return RowsError(part.path, column, place, found, theirs, remedy, count, self.path)
+
+    def exact(self, columns: Sequence[str]) -> None:
+        """Raise RowsError where whole numbers would be read as floats that cannot tell them."""
+        for column in columns:
+            before = 0
+            mixed = self.types[column].is_float()
+            for part in self.parts if mixed else ():
+                row = part.inexact(column) if is_exact(part.columns[column]) else None
+                if row is not None:
+                    other = next(one for one in self.parts if one.columns[column].is_float())
+                    raise self.fail(
+                        column, before + row,
+                        "a whole number beyond 2^53, beside floats (in "
+                        f"{other.path.name}), which cannot tell such numbers apart",
+                        "Write the column as whole numbers or as text in all parts.",
+                    )  # fmt: skip
+                before += part.rows
 
     def require(self, columns: Sequence[str], reason: str) -> None:
         """Raise DataError where columns are missing."""
@@ -274,10 +305,10 @@ def _csv_copy(path: Path, scratch: Path, tick: Tick) -> tuple[Path, tuple[int, .
         copy = _copied(path, lazy.filter(~empty), rows, scratch, tick)
         blank: tuple[int, ...] = ()
         if pl.scan_parquet(copy).select(pl.len()).collect().item() < rows:
-            found = lazy.with_row_index("row").filter(
-                pl.all_horizontal(pl.exclude("row").is_null())
+            found = lazy.with_row_index(NUMBER).filter(
+                pl.all_horizontal(pl.exclude(NUMBER).is_null())
             )
-            blank = tuple(found.select("row").collect(engine="streaming")["row"])
+            blank = tuple(found.select(NUMBER).collect(engine="streaming")[NUMBER])
         return copy, blank
     except (OSError, EOFError, pl.exceptions.PolarsError) as error:
         raise unreadable.explained(path, error) from error
@@ -315,41 +346,14 @@ def _common_types(path: Path, parts: tuple[Part, ...]) -> Types:
                     f"which {one.path} has. Write all parts with the same columns."
                 )
         for name, found in part.columns.items():
-            common = _common(types[name], found)
-            if common is None:
+            both = common(types[name], found)
+            if both is None:
                 raise DataError(
                     f"{path} is read as one table, but column {name!r} holds {found} in "
                     f"{part.path} and {types[name]} in {first.path}. Write all parts alike."
                 )
-            types[name] = common
+            types[name] = both
     return types
-
-
-def _common(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
-    """A type for both: the wider number, the moment in UTC; None where there is none."""
-    if one == other or other == pl.Null:
-        return one
-    if one == pl.Null:
-        return other
-    if one.is_numeric() and other.is_numeric():
-        both = [pl.Series([], dtype=kind) for kind in (one, other)]
-        return pl.concat([both[0].to_frame("x"), both[1].to_frame("x")], how="vertical_relaxed")[
-            "x"
-        ].dtype
-    if isinstance(one, pl.Datetime) and isinstance(other, pl.Datetime):
-        same = (one.time_zone is None) == (other.time_zone is None)
-        return pl.Datetime("us", "UTC" if one.time_zone else None) if same else None
-    texts = (pl.String, pl.Categorical, pl.Enum)
-    return pl.String() if one in texts and other in texts else None
-
-
-def _as(name: str, found: pl.DataType, wanted: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    if found == wanted:
-        return column
-    if isinstance(wanted, pl.Datetime) and wanted.time_zone:
-        column = column.dt.convert_time_zone(wanted.time_zone)
-    return column.cast(wanted)
 
 
 def _listing(folder: Path) -> str:

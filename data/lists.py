@@ -25,6 +25,10 @@ from features.errors import DataError
 from features.schema import Kind
 
 History = Literal["all", "evaluable"]
+# columns of our own beside a log's: no feature may have a name that begins so
+RESERVED = "psad "
+ROW = RESERVED + "row"  # the place in the log
+POSITIVE, APPEARED = RESERVED + "positive", RESERVED + "appeared"
 OPERATORS = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
     ">": operator.gt, "<": operator.lt, "=": operator.eq,
@@ -135,7 +139,7 @@ class Arranged:
     lists: list_id, user_id, timestamp, length, positives, evaluable, first (its first row in
         `rows`), history_start and history_length (its slice of `acted`), split ("train", "valid",
         "test", "statistics": not ranked but on train's side of the split, null: unused)
-    rows: the impressions, list by list in shown order, with `positive`
+    rows: the impressions, list by list in shown order, with POSITIVE
     acted: item ids of positives by user, newest first
     """
 
@@ -146,20 +150,20 @@ class Arranged:
 
 def arrange(log: RawLog, split: Split, *, seed: int = 0, history: History = "all") -> Arranged:
     """Sort a log into lists with histories and splits. Lists keep the log's order within a tie."""
-    rows = in_order(log.impressions.with_row_index("row"), log.spec)
+    rows = in_order(log.impressions.with_row_index(ROW), log.spec)
     lists = lists_of(rows, log.spec)
     lists = assign(with_history(lists, log.spec.max_history, history), split, seed)
     return Arranged(lists, rows, acted_in(rows, lists, history))
 
 
 def in_order(impressions: pl.DataFrame, spec: SourceSpec) -> pl.DataFrame:
-    """Impressions by user, time, list (in the log's order, which `row` tells) and position."""
+    """Impressions by user, time, list (in the log's order, which ROW tells) and position."""
     positive = Positive.parse(spec.positive).holds(pl.col("label"))
     numbered = impressions.with_columns(
-        positive.alias("positive"), pl.col("row").min().over("list_id").alias("appeared")
+        positive.alias(POSITIVE), pl.col(ROW).min().over("list_id").alias(APPEARED)
     )
-    order = ["user_id", "timestamp", "appeared", "position", "row"]
-    return numbered.sort(order).drop("row", "appeared")
+    order = ["user_id", "timestamp", APPEARED, "position", ROW]
+    return numbered.sort(order).drop(ROW, APPEARED)
 
 
 def lists_of(rows: pl.DataFrame, spec: SourceSpec) -> pl.DataFrame:
@@ -167,7 +171,7 @@ def lists_of(rows: pl.DataFrame, spec: SourceSpec) -> pl.DataFrame:
     lists = rows.group_by("list_id", maintain_order=True).agg(
         pl.col("user_id", "timestamp").first(),
         pl.len().cast(pl.Int64).alias("length"),
-        pl.col("positive").sum().cast(pl.Int64).alias("positives"),
+        pl.col(POSITIVE).sum().cast(pl.Int64).alias("positives"),
     )
     length, positives = pl.col("length"), pl.col("positives")
     return lists.with_columns(
@@ -206,8 +210,8 @@ def acted_in(rows: pl.DataFrame, lists: pl.DataFrame, history: History) -> pl.Se
     """Item ids of positives by user (in the lists' order), newest list first."""
     numbered = lists.select("list_id", "user_id", "evaluable").with_row_index("list")
     numbered = numbered.with_columns(pl.col("list").min().over("user_id").alias("user"))
-    kept = rows.select("list_id", "item_id", "positive").with_row_index("row")
-    kept = kept.filter("positive").join(numbered, on="list_id")
+    kept = rows.select("list_id", "item_id", POSITIVE).with_row_index("row")
+    kept = kept.filter(POSITIVE).join(numbered, on="list_id")
     if history == "evaluable":
         kept = kept.filter("evaluable")
     return kept.sort(["user", "list", "row"], descending=[False, True, False])["item_id"]

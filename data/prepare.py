@@ -25,8 +25,12 @@ from data.problems import Problems
 from data.splits import NOTES, Split
 from data.stream import arranged_on_disk
 from data.summary import PAGE, write_summary
+from data.vocabulary import fit_schema
 from data.write import write
 from features.errors import DataError
+
+# a user who has more of all rows, and so many, is worth a word
+CROWD_SHARE, CROWD_ROWS = 0.05, 1_000
 
 
 def prepare(
@@ -162,7 +166,21 @@ def facts_of(log: Described, lists: pl.DataFrame) -> dict[str, Any]:
         "counts": counts,
         "statistics_only": int((lists["split"] == "statistics").sum()),
         "dropped": {reason: count for reason, count in dropped.items() if count},
+        **({"notes": notes} if (notes := _notes(lists)) else {}),
     }
+
+
+def _notes(lists: pl.DataFrame) -> list[str]:
+    """What is no error and yet seldom meant."""
+    rows = int(lists["length"].sum())
+    people = lists.group_by("user_id").agg(pl.col("length").sum()).sort("length", "user_id")
+    user, most = people.row(-1)
+    if most < CROWD_ROWS or most <= CROWD_SHARE * rows:
+        return []
+    return [
+        f"the user {user[:40]!r} has {most:,} of {rows:,} rows ({most / rows:.0%}): if that is "
+        "everyone who was not signed in, give each visitor an id, such as the session's"
+    ]
 
 
 def check(
@@ -201,10 +219,12 @@ def _looked_at(
         log = sources.read(source, seed, lists)
         chosen = split or log.spec.split
         coded = code(log, arrange(log, chosen, seed=seed, history=history))
+        fit_schema(log, coded)
         return facts_of(log, coded.lists) | {"split": chosen}, len(coded.items), len(coded.row)
     with sources.opened(source, scratch, problems) as own:
         chosen = split or own.spec.split
         coded = arranged_on_disk(own, chosen, scratch, seed=seed, history=history)
+        fit_schema(own, coded)
         return facts_of(own, coded.lists) | {"split": chosen}, len(coded.items), len(coded.row)
 
 
@@ -229,6 +249,7 @@ def summary(info: Mapping[str, Any], items: int) -> list[str]:
     """Sizes, what was left out and the split."""
     lines = [f"{info['name']}: {info['lists']:,} lists, {info['users']:,} users, {items:,} items"]
     lines += [f"  left out: {count:,} {reason}" for reason, count in info["dropped"].items()]
+    lines += [f"  note: {note}" for note in info.get("notes", [])]
     if info["statistics_only"]:
         lines.append(
             f"  {info['statistics_only']:,} of the lists left out lie on train's side and still "

@@ -29,7 +29,7 @@ class RowsError(DataError):
 
     def __init__(
         self, path: Path, column: str, place: str, found: str, row: Mapping[str, object],
-        remedy: str, count: int = 1,
+        remedy: str, count: int = 1, table: Path | None = None,
     ) -> None:  # fmt: skip
         others = f" ({count:,} rows are like this)" if count > 1 else ""
         names = [name for name in row if name != column][: VALUES - 1]
@@ -40,17 +40,19 @@ class RowsError(DataError):
             f"{path}, column {column!r}, {place}: {found}{others}. The row: {named}. {remedy}"
         )
         self.path, self.column, self.place, self.found = path, column, place, found
+        self.table = table or path  # where one of its parts is at `path`, their folder
         self.row, self.remedy, self.count = row, remedy, count
 
     def with_count(self, count: int) -> RowsError:
         """The same problem, of so many rows."""
         return RowsError(
-            self.path, self.column, self.place, self.found, self.row, self.remedy, count
-        )
+            self.path, self.column, self.place, self.found, self.row, self.remedy, count,
+            self.table,
+        )  # fmt: skip
 
 
 class Problems:
-    """Collects problems; those of one column that have one remedy are one, found many times."""
+    """Collects problems; those of one column of a table and one remedy are one."""
 
     def __init__(self, source: str | Path = "SOURCE") -> None:
         self._source = source
@@ -75,7 +77,7 @@ class Problems:
         if not isinstance(error, RowsError):
             self._found.setdefault(str(error), error)
             return
-        key = (error.path.parent, error.path.suffix, error.column, error.remedy)
+        key = (error.table, error.column, error.remedy)
         first = self._found.get(key)
         known = isinstance(first, RowsError)
         self._found[key] = first.with_count(first.count + error.count) if known else error  # type: ignore[union-attr]

@@ -2,8 +2,13 @@
 
 Histories are per user. So the impressions are read once, in pieces, and put down sorted by which
 range of users they belong to; then each range is arranged by itself, and the ranges one after
-another are the whole log, in the order that `arrange` gives it. What grows in memory with the log
-are its users and its lists, a row each, not its impressions.
+another are the whole log, in the order that `arrange` gives it.
+
+What grows in memory with the log: its users, items and lists, a row each; the rows of the user who
+has most, who is arranged at once; and of every impression a byte that says whether it counts. While
+the schema is fitted there are 16 bytes more of each training impression: the values of a numeric
+context feature, one feature after another (data/vocabulary.py). While lists are written it is 10:
+the item's number and the label. All else of an impression stays on disk.
 """
 
 from __future__ import annotations
@@ -16,12 +21,13 @@ import numpy as np
 import polars as pl
 
 from data.coded import Coded, known_items, numbered
-from data.lists import History, acted_in, in_order, lists_of, with_history
+from data.lists import POSITIVE, RESERVED, ROW, History, acted_in, in_order, lists_of, with_history
 from data.progress import bar
 from data.sources.parquet import ONE_USER, OwnLog, check_lists
 from data.splits import Split, assign
 
 RANGE_ROWS = 500_000  # impressions that are arranged at a time (one user's are never divided)
+CODE, ITEM, RANGE = RESERVED + "code", RESERVED + "item", RESERVED + "range"  # of a piece
 GROUP_ROWS = 65_536  # of a scratch file's row group: a range reads little of its neighbours
 
 
@@ -32,9 +38,10 @@ def arranged_on_disk(
     users, items = log.distinct("user_id"), log.distinct("item_id")
     known = known_items(log.items, items["item_id"])
     before = users["count"].cum_sum() - users["count"]
-    codes = users.select("user_id", code=pl.int_range(pl.len(), dtype=pl.UInt32),
-                         range=_ranges(before))  # fmt: skip
-    rows = known.select("item_id", item=pl.int_range(1, pl.len() + 1, dtype=pl.Int32))
+    codes = users.select(
+        "user_id", pl.int_range(pl.len(), dtype=pl.UInt32).alias(CODE), _ranges(before).alias(RANGE)
+    )
+    rows = known.select("item_id", pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias(ITEM))
     shelf = _sorted_by_range(log, codes, rows, scratch)
     if not shelf.files:
         log.problems.raise_any()
@@ -43,7 +50,7 @@ def arranged_on_disk(
     with bar("arranging", log.shown.rows, "row", rows=log.shown.rows) as progress:
         for impressions in shelf.ranges():
             check_lists(log.shown, impressions, log.problems)
-            firsts = impressions.group_by("list_id").agg(pl.col("row").min())
+            firsts = impressions.group_by("list_id").agg(pl.col(ROW).min())
             ordered = in_order(impressions, log.spec)
             lists = lists_of(ordered, log.spec)
             store.append(ordered, acted_in(ordered, lists, history))
@@ -88,7 +95,7 @@ class _Shelf:
 
 def _sorted_by_range(log: OwnLog, codes: pl.DataFrame, rows: pl.DataFrame, scratch: Path) -> _Shelf:
     """Read all impressions once, coded, and put each piece down sorted by range."""
-    ranges = int(codes["range"].max() or 0) + 1  # type: ignore[arg-type]
+    ranges = int(codes[RANGE].max() or 0) + 1  # type: ignore[arg-type]
     shelf = _Shelf([], [])
     with bar("checking", log.shown.rows, "row", rows=log.shown.rows) as progress:
         for piece in log.chunks():
@@ -96,12 +103,12 @@ def _sorted_by_range(log: OwnLog, codes: pl.DataFrame, rows: pl.DataFrame, scrat
                 piece.join(codes, on="user_id", how="left", maintain_order="left")
                 .join(rows, on="item_id", how="left", maintain_order="left")
                 .drop("user_id", "item_id")
-                .rename({"code": "user_id", "item": "item_id"})
-                .sort("range", maintain_order=True)
+                .rename({CODE: "user_id", ITEM: "item_id"})
+                .sort(RANGE, maintain_order=True)
             )
-            number = coded["range"].to_numpy()
+            number = coded[RANGE].to_numpy()
             path = scratch / f"piece-{len(shelf.files)}.parquet"
-            coded.drop("range").write_parquet(
+            coded.drop(RANGE).write_parquet(
                 path, compression="lz4", row_group_size=GROUP_ROWS, statistics=False
             )
             shelf.files.append(path)
@@ -112,10 +119,10 @@ def _sorted_by_range(log: OwnLog, codes: pl.DataFrame, rows: pl.DataFrame, scrat
 
 def _check_one_user(log: OwnLog, lists: pl.DataFrame) -> None:
     """A list whose rows lie with two users is two lists by now."""
-    ordered = lists.sort("row")
+    ordered = lists.sort(ROW)
     again = ordered.filter(~pl.col("list_id").is_first_distinct())
     if len(again):
-        row, count = int(again["row"][0]), int(again["length"].sum())
+        row, count = int(again[ROW][0]), int(again["length"].sum())
         found = "one list has two values of user_id"
         log.problems.add(log.shown.fail("user_id", row, found, ONE_USER, count))
 
@@ -139,7 +146,7 @@ def _check_both_labels(log: OwnLog, lists: pl.DataFrame) -> None:
 def _whole(lists: pl.DataFrame, users: pl.Series) -> pl.DataFrame:
     """The lists of all ranges as those of one log: where each begins, whose it is."""
     length = pl.col("length")
-    return lists.drop("row").with_columns(
+    return lists.drop(ROW).with_columns(
         users.gather(lists["user_id"]).alias("user_id"),
         (length.cum_sum() - length).alias("first"),
     )
@@ -156,7 +163,7 @@ class _Store:
         """Add the rows of one range."""
         for name, values, kind in (
             ("row", rows["item_id"], np.int32),
-            ("positive", rows["positive"], np.bool_),
+            ("positive", rows[POSITIVE], np.bool_),
             ("acted", acted, np.int32),
         ):
             with (self._scratch / name).open("ab") as file:

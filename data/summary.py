@@ -96,6 +96,7 @@ def notes(dataset: Dataset, figures: Tally) -> Iterator[str]:
     info = dataset.info
     if info["split"] == "last-list":
         yield f"The split {NOTES['last-list']}"
+    yield from (f"{note[0].upper()}{note[1:]}." for note in info.get("notes", []))
     span = int(dataset._arrays["timestamp"].max() - dataset._arrays["timestamp"].min())
     if span < 3600:
         yield (

@@ -25,6 +25,9 @@ from data.whole import LATEST, Whole, float_of, iso_of, own_unit, zoned
 from features.errors import DataError, ValueRefused
 from features.values import ID_LENGTH, LARGEST, text_of
 
+# how databases and libraries write an id that is missing
+NOBODY = ("NULL", "null", "None", "none", "NaN", "nan", "NA", "<NA>", "N/A", "\\N", "undefined")
+
 __all__ = ["Table", "has_table", "read_table", "suggestion"]
 
 
@@ -68,7 +71,7 @@ class Table:
 
     def ids(self, column: str, longest: int | None = ID_LENGTH) -> pl.Series:
         """Text identifiers, never empty, of at most `longest` characters; numbers in decimal."""
-        text = self.written(column)
+        text = self.identifiers(column)
         if (bad := text.is_null() | (text == "").fill_null(False)).any():
             raise self.fail(
                 column, bad, "the id is empty", "Give every row an id, or leave it out."
@@ -79,6 +82,24 @@ class Table:
                 "Give it a shorter one, such as a hash of it, here and in requests.",
             )  # fmt: skip
         return text
+
+    def people(self, column: str) -> pl.Series:
+        """Ids of people, none of them what tools write for somebody they do not know."""
+        ids = self.ids(column)
+        if (bad := ids.str.strip_chars().is_in(NOBODY)).any():
+            raise self.fail(
+                column, bad, "the id says that there is none: all such rows would be one person",
+                "Leave such rows out, or give each visitor an id, such as the list's; a person who "
+                "is really called so needs another, such as user-nan.",
+            )  # fmt: skip
+        return ids
+
+    def identifiers(self, column: str) -> pl.Series:
+        """Text as `written`, whole numbers as such; null where missing.
+
+        pandas writes 7 as 7.0 in the file, or part of a table, that has missing values.
+        """
+        return self._written(column, self.frame[column], self.of(column).whole)
 
     def text(self, column: str) -> pl.Series:
         """The text form of every value, as the service makes it of JSON; null where missing."""
@@ -96,6 +117,10 @@ class Table:
             return series.cast(pl.String)
         if series.dtype.is_integer():
             return series.cast(pl.String)
+        if isinstance(series.dtype, pl.Decimal):
+            text = series.cast(pl.String)
+            fraction = series.dtype.scale
+            return text.str.strip_chars_end("0").str.strip_chars_end(".") if fraction else text
         if series.dtype.is_nested() or series.dtype == pl.Object:
             raise self._no_text(column, "it holds " + str(series.dtype))
         distinct = series.unique()

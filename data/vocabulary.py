@@ -9,34 +9,45 @@ by value: the same log always gives the same schema.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
+from pydantic import ValidationError
 
 from data.coded import Coded
 from data.lists import Described, FeatureSpec
+from features.errors import DataError
 from features.schema import Feature, FeatureSchema
 
 LONGEST_BAG = 16  # ids kept of a bag whose declaration does not say
 
 
 def fit_schema(log: Described, coded: Coded) -> FeatureSchema:
-    """The schema of a log, without derived features."""
+    """The schema of a log, without derived features; raises DataError where it cannot be one."""
+    try:
+        return _fitted(log, coded)
+    except ValidationError as error:
+        first = error.errors()[0]["msg"]
+        raise DataError(f"no schema can be made of {log.spec.name!r}: {first}.") from error
+
+
+def _fitted(log: Described, coded: Coded) -> FeatureSchema:
     spec, train = log.spec, coded.chosen("train")
     lists = coded.lists.filter(pl.Series(train))
-    rows = coded.of_rows(train)
-    showings = np.bincount(coded.row[rows], minlength=len(coded.items) + 1)[1:]
+    rows, catalogue = coded.of_rows(train), len(coded.items) + 1
+    showings = np.zeros(catalogue, np.int64)
+    for part in coded.impressions(train):
+        showings += np.bincount(part.row, minlength=catalogue)
+    showings = showings[1:]
     users = log.users.join(lists, on="user_id", how="semi", maintain_order="left")
     items = log.items.filter(pl.Series(showings[: len(log.items)] > 0))
-    ids: dict[str, pl.Series | pl.DataFrame] = {
-        "user_id": lists["user_id"],
-        "item_id": pl.DataFrame({"item_id": coded.items["item_id"], "count": showings}),
-    }
+    shown = pl.DataFrame({"item_id": coded.items["item_id"], "count": showings})
     return FeatureSchema(
         name=spec.name,
-        user=fit_features(spec.user, users, ids),
-        item=fit_features(spec.item, items, ids),
+        user=fit_features(spec.user, users, {"user_id": lists["user_id"]}),
+        item=fit_features(spec.item, items, {"item_id": shown}),
         context=tuple(
             FIT[one.kind](one, (part[one.name] for part in coded.columns([one.name], rows)))
             for one in spec.context
@@ -49,7 +60,7 @@ def fit_schema(log: Described, coded: Coded) -> FeatureSchema:
 
 
 def fit_features(
-    specs: Sequence[FeatureSpec], table: pl.DataFrame, ids: dict[str, pl.Series | pl.DataFrame]
+    specs: Sequence[FeatureSpec], table: pl.DataFrame, ids: Mapping[str, pl.Series | pl.DataFrame]
 ) -> tuple[Feature, ...]:
     """Fit each feature to its column of the training table; an id to its rows, or `count`."""
     return tuple(
@@ -98,14 +109,17 @@ def _sorted(counts: pl.DataFrame) -> tuple[str, ...]:
 
 
 def _numeric(spec: FeatureSpec, parts: Iterable[pl.Series]) -> Feature:
-    known = [values.drop_nulls().to_numpy() for values in parts]
-    numbers = np.concatenate([np.zeros(0), *known])
-    if spec.transform == "log":
-        numbers = np.sign(numbers) * np.log1p(np.abs(numbers))
-    mean, scale = mean_and_scale(numbers[:, None])
+    # all at once: added up in pieces, a mean would differ in its last digits with their size
+    known = np.concatenate([np.zeros(0), *(_transformed(spec, values) for values in parts)])
+    mean, scale = mean_and_scale(known[:, None])
     return Feature(
         name=spec.name, kind="numeric", transform=spec.transform, mean=mean[0], scale=scale[0]
     )
+
+
+def _transformed(spec: FeatureSpec, values: pl.Series) -> npt.NDArray[np.float64]:
+    numbers = values.drop_nulls().to_numpy()
+    return np.sign(numbers) * np.log1p(np.abs(numbers)) if spec.transform == "log" else numbers
 
 
 FIT: dict[str, Callable[[FeatureSpec, Iterable[pl.Series]], Feature]] = {

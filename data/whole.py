@@ -13,6 +13,7 @@ import polars as pl
 
 # neither 007 nor +1, which are codes: as numbers they would lose what tells them from 7 and 1
 NUMBER = r"^-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+WHOLE = r"^-?\d+(?:\.0)?$"
 POINT_ZERO = r"^-?\d+\.0$"  # whole numbers as pandas writes them beside missing values
 ZONE = r"(?:Z|[+-]\d\d:?\d\d)$"
 EXACT = 2**53  # from here on two whole numbers can be one float
@@ -28,6 +29,7 @@ class Whole:
     """What holds of all values of a column that were looked at."""
 
     point_zero: bool = True  # text: every value is a whole number with `.0` behind it
+    whole: bool = True  # text: every value is a whole number, with or without `.0` behind it
     truths: bool = True  # text: every value is true or false
     numbers: bool = True  # text: every value is a number that keeps its text form as one
     meant: bool = False  # text: some value is not blank
@@ -51,7 +53,8 @@ class Whole:
         """What holds of both columns, one after the other."""
         largest = [one.largest for one in (self, other) if one.largest is not None]
         return Whole(
-            self.point_zero and other.point_zero, self.truths and other.truths,
+            self.point_zero and other.point_zero, self.whole and other.whole,
+            self.truths and other.truths,
             self.numbers and other.numbers, self.meant or other.meant, self.zoned or other.zoned,
             max(largest, default=None),
             self.members | other.members if self.parts or other.parts else None,
@@ -86,6 +89,7 @@ def _aggregates(kind: pl.DataType) -> list[pl.Expr]:
     return [
         largest,
         pl.col("c").str.contains(POINT_ZERO).all().alias("point_zero"),
+        pl.col("c").str.contains(WHOLE).all().alias("whole"),
         (value.str.to_lowercase().is_in(list(TRUTHS)) | blank).all().alias("truths"),
         (number | blank).all().alias("numbers"),
         (~blank).any().alias("meant"),

@@ -53,7 +53,7 @@ import polars as pl
 from data.columns import renamed
 from data.declaration import LIST_LIMIT, read_spec
 from data.files import Files, has_table, open_files
-from data.lists import FeatureSpec, RawLog, SourceSpec
+from data.lists import ROW, FeatureSpec, RawLog, SourceSpec
 from data.problems import Problems
 from data.progress import bar
 from data.tables import Table
@@ -89,20 +89,20 @@ class OwnLog:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def chunks(self) -> Iterator[pl.DataFrame]:
-        """Impressions as in RawLog, with `row`, their place in the log, a piece at a time.
+        """Impressions as in RawLog, with ROW, their place in the log, a piece at a time.
 
         Problems are collected; a piece whose ids have one is left out.
         """
         for start, frame in self.shown.chunks():
             table = Table(self.shown.path, frame, self.shown, start, self.whole)
             if (read := _impressions(table, self.spec, self.problems)) is not None:
-                yield read.with_row_index("row", offset=start).cast({"row": pl.Int64})
+                yield read.with_row_index(ROW, offset=start).cast({ROW: pl.Int64})
 
     def distinct(self, column: str) -> pl.DataFrame:
         """The ids of a column, in their order, and the `count` of their rows."""
         table = Table(self.shown.path, self.values[column], None, 0, self.whole)
         try:
-            ids = table.frame.with_columns(table.written(column).alias(column))
+            ids = table.frame.with_columns(table.identifiers(column).alias(column))
         except DataError:  # reading the pieces will say where
             return pl.DataFrame(schema={column: pl.String, "count": pl.UInt32})
         known = ids.drop_nulls(column).group_by(column).agg(pl.col("count").sum())
@@ -112,10 +112,10 @@ class OwnLog:
 def read(folder: Path) -> RawLog:
     """Read and check a user's folder, all in memory; raises DataError that names what to mend."""
     with opened(folder) as log:
-        pieces = [piece.drop("row") for piece in log.chunks()]
+        pieces = [piece.drop(ROW) for piece in log.chunks()]
         log.problems.raise_any()
         impressions = pl.concat(pieces, rechunk=True)
-        check_lists(log.shown, impressions.with_row_index("row"), log.problems)
+        check_lists(log.shown, impressions.with_row_index(ROW), log.problems)
         log.problems.raise_any()
         return RawLog(impressions, log.items, log.users, log.spec, log.dropped)
 
@@ -158,6 +158,13 @@ def _open(folder: Path, scratch: Path, problems: Problems) -> OwnLog | None:
     shown = tables.get("impressions")
     if shown and "score" in shown.types and all(one.name != "score" for one in spec.context):
         spec = spec.model_copy(update={"context": (*spec.context, SCORE)})
+        if any(one.name == "score" for one in spec.item):
+            with problems.collected():
+                raise DataError(
+                    f"{folder / 'schema.toml'}: [item.score] has the name under which models read "
+                    f"the column 'score' of {shown.path}, the earlier stage's own score. Call the "
+                    "items' column otherwise, such as item_score."
+                )
     items = people = None
     if "items" in tables:
         items = _side(tables["items"], "item_id", spec.item, spec.title, problems)
@@ -175,6 +182,9 @@ def _open(folder: Path, scratch: Path, problems: Problems) -> OwnLog | None:
     if items is not None:
         with problems.collected():
             log.dropped.update(_undescribed(log.distinct("item_id"), items, shown.path))
+    if people is not None and any(one.name != "user_id" for one in spec.user):
+        with problems.collected():
+            log.dropped.update(_undescribed(log.distinct("user_id"), people, shown.path))
     return log
 
 
@@ -209,29 +219,34 @@ def _has_columns(shown: Files, spec: SourceSpec, problems: Problems) -> bool:
         shown.require(IMPRESSIONS, "which every log needs")
     with problems.collected():
         shown.require([one.name for one in spec.context], "which schema.toml declares")
+    if len(problems) == before:
+        with problems.collected():
+            shown.exact([*IDS, *(one.name for one in spec.context if one.kind == "categorical")])
     return len(problems) == before
 
 
-def _undescribed(shown: pl.DataFrame, items: pl.DataFrame, path: Path) -> Counter[str]:
-    """How many shown items have no row in items; a DataError where that is every one of them."""
-    missing = shown.join(items, on="item_id", how="anti", maintain_order="left")["item_id"]
+def _undescribed(shown: pl.DataFrame, described: pl.DataFrame, path: Path) -> Counter[str]:
+    """How many items (or users) of the log have no row; a DataError where that is all of them."""
+    key = described.columns[0]
+    table, found = {"item_id": ("items", "shown items"), "user_id": ("users", "people")}[key]
+    missing = shown.join(described, on=key, how="anti", maintain_order="left")[key]
     if missing.is_empty():
         return Counter()
     example = missing[0][:40]
     if len(missing) == len(shown):
-        known = items["item_id"][0][:40] if len(items) else "nothing"
+        known = described[key][0][:40] if len(described) else "nothing"
         raise DataError(
-            f"{path}, column 'item_id': no item_id of impressions (such as {example!r}) "
-            f"has a row in items (such as {known!r}): write the ids alike in both."
+            f"{path}, column {key!r}: no {key} of impressions (such as {example!r}) "
+            f"has a row in {table} (such as {known!r}): write the ids alike in both."
         )
-    return Counter({f"rows of items: shown items without one, such as {example!r}": len(missing)})
+    return Counter({f"rows of {table}: {found} without one, such as {example!r}": len(missing)})
 
 
 def _impressions(table: Table, spec: SourceSpec, problems: Problems) -> pl.DataFrame | None:
     """A piece of impressions, null where a column has a problem; None where an id has one."""
     readers: dict[str, Callable[[], pl.Series]] = {
         "list_id": lambda: table.ids("list_id", longest=None),
-        "user_id": lambda: table.ids("user_id"),
+        "user_id": lambda: table.people("user_id"),
         "timestamp": lambda: table.seconds("timestamp"),
         "item_id": lambda: table.ids("item_id"),
         "position": lambda: table.numbers("position", POSITION),
@@ -258,8 +273,8 @@ def _read_columns(
 
 
 def check_lists(shown: Files, frame: pl.DataFrame, problems: Problems) -> None:
-    """Collect what is wrong with lists; `frame` holds whole ones of one order with `row`."""
-    ordered = frame.sort("row")
+    """Collect what is wrong with lists; `frame` holds whole ones of one order with ROW."""
+    ordered = frame.sort(ROW)
     _collect(
         shown, problems, "item_id", ordered,
         ~ordered.select(pl.struct("list_id", "item_id").is_first_distinct()).to_series(),
@@ -283,7 +298,7 @@ def _collect(
     remedy: str,
 ) -> None:  # fmt: skip
     if bad.any():
-        row = int(frame["row"].filter(bad).min())  # type: ignore[arg-type]
+        row = int(frame[ROW].filter(bad).min())  # type: ignore[arg-type]
         problems.add(shown.fail(column, row, found, remedy, int(bad.sum())))
 
 
@@ -300,6 +315,9 @@ def _side(
     ):
         with problems.collected():
             files.require(names, reason)
+    if len(problems) == before:
+        with problems.collected():
+            files.exact([key, *(one.name for one in wanted if one.kind == "categorical")])
     if len(problems) > before:
         return None
     table = Table(files.path, files.lazy().collect(), files)
@@ -318,7 +336,7 @@ def _column(table: Table, feature: FeatureSpec) -> pl.Series:
         return table.numbers(feature.name)
     if feature.kind == "bag":
         return table.bags(feature.name, feature.separator)
-    return table.written(feature.name) if feature.name in IDS else table.text(feature.name)
+    return table.identifiers(feature.name) if feature.name in IDS else table.text(feature.name)
 
 
 def _no_users(folder: Path, spec: SourceSpec) -> None:

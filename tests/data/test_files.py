@@ -73,7 +73,11 @@ def test_a_large_row_group_is_copied_into_small_ones(tmp_path, monkeypatch):
     [
         ((pl.Int64, pl.Float64), pl.Float64),
         ((pl.Int8, pl.Int64), pl.Int64),
+        ((pl.Int64, pl.UInt64), pl.Int128),
         ((pl.Null, pl.Int64), pl.Int64),
+        ((pl.Null, pl.Boolean), pl.Boolean),
+        ((pl.Boolean, pl.Int64), pl.Int64),
+        ((pl.Float64, pl.Boolean), pl.Float64),
         ((pl.Categorical, pl.String), pl.String),
         ((pl.Datetime("ms"), pl.Datetime("ns")), pl.Datetime("us")),
         ((pl.Datetime("us", "UTC"), pl.Datetime("us", "Asia/Tokyo")), pl.Datetime("us", "UTC")),
@@ -88,6 +92,25 @@ def test_parts_of_different_types_are_read_as_one_that_holds_both(tmp_path, type
     assert read.schema["c"] == common
     if common == pl.Datetime("us", "UTC"):
         assert read["c"][0] == read["c"][1]  # the same moment on two clocks
+
+
+def test_a_bag_that_is_empty_throughout_a_part_is_a_bag_of_what_the_others_hold(tmp_path):
+    for number, bag in enumerate(([None], [["a", "b"]], [[]])):
+        written(tmp_path / "t" / f"{number}.parquet", pl.DataFrame({"c": bag}))
+    assert opened(tmp_path).types == {"c": pl.List(pl.String)}
+    assert opened(tmp_path).lazy().collect()["c"].to_list() == [None, ["a", "b"], []]
+
+
+def test_whole_numbers_that_a_float_holds_are_read_beside_floats_and_longer_ones_refused(tmp_path):
+    written(tmp_path / "t" / "0.parquet", pl.DataFrame({"c": [1.0], "d": [2.5]}))
+    written(tmp_path / "t" / "1.parquet", pl.DataFrame({"c": [7, 2**53], "d": [7, -(2**53) - 1]}))
+    table = opened(tmp_path)
+    table.exact(["c"])
+    assert table.lazy().collect()["c"].to_list() == [1.0, 7.0, 2.0**53]
+    with pytest.raises(
+        DataError, match=r"1\.parquet, column 'd', row 1: .* c=9007199254740992, d=-900"
+    ):
+        table.exact(["c", "d"])
 
 
 @pytest.mark.parametrize(

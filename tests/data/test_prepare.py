@@ -5,9 +5,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from data import prepare as preparing
 from data import write
 from data.dataset import Dataset
-from data.prepare import prepare
+from data.prepare import check, prepare
 from features.errors import DataError
 from tests.data.conftest import SCHEMA, write_folder
 
@@ -206,3 +207,39 @@ def test_a_log_without_users_table_or_context_prepares(tmp_path, tables):
     dataset = prepare(folder, tmp_path / "d", report=silent)
     assert dataset.request(0).user == {}
     assert "user_numeric" not in dataset.batch([0])[0]
+
+
+def test_an_item_may_say_whose_it_is_and_a_user_what_they_like(tmp_path, tables):
+    tables["items"] = tables["items"].with_columns(user_id=pl.lit("maker"))
+    tables["users"] = tables["users"].with_columns(item_id=pl.lit("favourite"))
+    named = '[item.user_id]\nkind = "categorical"\n[user.item_id]\nkind = "categorical"\n'
+    dataset = prepare(write_folder(tmp_path / "a", tables, SCHEMA + named), tmp_path / "d",
+                      report=silent)  # fmt: skip
+    assert {one.name: one for one in dataset.schema.item}["user_id"].vocabulary == ("maker",)
+    assert {one.name: one for one in dataset.schema.user}["item_id"].vocabulary == ("favourite",)
+
+
+def test_check_fits_the_schema_as_prepare_does(own_folder, monkeypatch):
+    def refused(*_: object) -> None:
+        raise DataError("no schema can be made")
+
+    monkeypatch.setattr("data.prepare.fit_schema", refused)
+    with pytest.raises(DataError, match="no schema can be made"):
+        check(own_folder, report=silent)
+
+
+def test_one_user_with_much_of_the_log_is_noted_and_no_error(tmp_path, tables, monkeypatch):
+    folder = write_folder(tmp_path / "a", tables)
+    monkeypatch.setattr(preparing, "CROWD_ROWS", 30)  # each of the 12 people has as many
+    dataset = prepare(folder, tmp_path / "d", report=(said := []).append)
+    note = "the user '9' has 30 of 360 rows (8%)"
+    assert [one.startswith(note) for one in dataset.info["notes"]] == [True]
+    assert f"  note: {note}" in said[0]
+    page = (tmp_path / "d" / "summary.html").read_text(encoding="utf-8")
+    assert "has 30 of 360 rows (8%): if that is everyone who was not signed in" in page
+    check(folder, report=(checked := []).append)
+    assert f"  note: {note}" in checked[0]
+    for name, value in (("CROWD_ROWS", 31), ("CROWD_SHARE", 1 / 12)):
+        with monkeypatch.context() as bent:
+            bent.setattr(preparing, name, value)
+            assert "notes" not in prepare(folder, tmp_path / name, report=silent).info

@@ -19,6 +19,15 @@ def test_the_same_problem_is_counted_and_its_first_row_kept():
     assert "'label'" in str(second)
 
 
+def test_the_same_problem_in_two_tables_is_two_and_in_two_parts_of_one_table_is_one():
+    problems = Problems()
+    for table, path in (("a/t", "a/t/k=1/0.csv"), ("a/t", "a/t/k=2/0.csv"), ("a/u.csv", "a/u.csv")):
+        problems.add(RowsError(Path(path), "id", "line 2", "empty", {}, "Mend it.", 2, Path(table)))
+    first, second = problems
+    assert "k=1/0.csv, column 'id', line 2: empty (4 rows are like this)" in str(first)
+    assert "a/u.csv, column 'id', line 2: empty (2 rows are like this)" in str(second)
+
+
 def test_one_problem_is_raised_as_it_is_and_of_several_the_first_says_where_to_see_all():
     problems = Problems("my_logs")
     problems.raise_any()

@@ -149,6 +149,28 @@ def test_a_problem_is_found_across_pieces_and_counted(
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
+# what psad calls columns of its own, here and there
+TAKEN = ("code", "item", "range", "row", "positive", "appeared", "user", "list", "count", "length")
+
+
+def test_a_column_may_have_any_name_that_is_none_of_the_logs_own(tmp_path, tables, monkeypatch):
+    shown = tables["impressions"].with_columns(pl.col("badge").alias(name) for name in TAKEN)
+    schema = CONTEXT + "".join(f'[context.{name}]\nkind = "categorical"\n' for name in TAKEN)
+    folder = write_folder(tmp_path / "log", tables | {"impressions": shown}, schema)
+    blank = (folder / "impressions.csv").read_bytes().replace(b"\n", b"\n\n", 1)
+    (folder / "impressions.csv").write_bytes(blank)
+    prepare.prepare_log(parquet.read(folder), tmp_path / "memory", report=silent)
+    cut_small(monkeypatch, 50)
+    dataset = prepare.prepare(folder, tmp_path / "pieces", report=silent)
+    assert_same(tmp_path / "memory", tmp_path / "pieces")
+    features = {one.name: one for one in dataset.schema.context}
+    assert len(features["badge"].vocabulary) == 2
+    for name in TAKEN:
+        assert features[name].vocabulary == features["badge"].vocabulary, name
+    raw = pl.read_parquet(tmp_path / "pieces" / "context.parquet")
+    assert all(raw[name].equals(raw["badge"]) for name in TAKEN)
+
+
 def test_folds_are_what_all_did_less_the_fold(tmp_path, tables, monkeypatch):
     """The statistics that a fold's lists get, counted anew without its people."""
     folder = write_folder(tmp_path / "log", tables, CONTEXT)

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data.tables import Table, read_table, suggestion
+from data.tables import NOBODY, Table, read_table, suggestion
 from features.errors import DataError
 from features.values import ID_LENGTH, text_of
 
@@ -28,8 +28,11 @@ def column(values: list[object] | pl.Series) -> Table:
         ([date(2024, 5, 1)], ["2024-05-01"]),
         (pl.Series(["x", "y"], dtype=pl.Categorical), ["x", "y"]),
         ([2**60 + 1], [str(2**60 + 1)]),
+        (pl.Series([2**60 + 1, 700, None], dtype=pl.Decimal(38, 0)), [str(2**60 + 1), "700", None]),
+        (pl.Series(["7.50", "700.00", "0.00", "-0.5"]).cast(pl.Decimal(9, 2)),
+         ["7.5", "700", "0", "-0.5"]),
     ],
-)
+)  # fmt: skip
 def test_text_has_one_form_whatever_type_it_came_in(values, expected):
     assert column(values).text("c").to_list() == expected
 
@@ -141,6 +144,22 @@ def test_ids_of_a_csv_and_text_of_a_parquet_stand_as_they_were_written():
     assert csv_column(["1.50", "2"]).ids("c").to_list() == ["1.50", "2"]
     assert column(["1.50", "2"]).text("c").to_list() == ["1.50", "2"]
     assert column(["True"]).text("c").to_list() == ["True"]
+
+
+def test_whole_numbers_with_and_without_point_zero_are_the_same_ids_and_other_text_as_written():
+    assert csv_column(["7", "7.0", "-8.0"]).ids("c").to_list() == ["7", "7", "-8"]
+    assert csv_column(["7", "7.0", "v1"]).ids("c").to_list() == ["7", "7.0", "v1"]
+    assert csv_column(["7", "7.0", "7.5"]).ids("c").to_list() == ["7", "7.0", "7.5"]
+    assert csv_column(["7", "7.0"]).written("c").to_list() == ["7", "7.0"]
+    assert column(["7", "7.0"]).text("c").to_list() == ["7", "7.0"]
+
+
+@pytest.mark.parametrize("text", NOBODY)
+def test_what_tools_write_for_no_id_is_nobody(text):
+    with pytest.raises(DataError, match=r"'c', row 1: the id says that there is none"):
+        column(["a", text]).people("c")
+    assert column(["nancy", "Nan", "n"]).people("c").to_list() == ["nancy", "Nan", "n"]
+    assert column([text]).ids("c").to_list() == [text]
 
 
 def test_an_id_is_as_long_as_the_service_takes_and_no_longer():

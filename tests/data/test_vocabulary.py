@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
-from data.lists import FeatureSpec
-from data.vocabulary import fit_features, mean_and_scale
+from data.coded import code
+from data.lists import FeatureSpec, arrange
+from data.sources import parquet
+from data.vocabulary import fit_features, fit_schema, mean_and_scale
+from features.errors import DataError
 
 
 def fit(values: list[object], ids: pl.Series | None = None, **declared):
@@ -45,3 +50,12 @@ def test_a_column_that_never_varies_has_scale_one():
     assert mean_and_scale(np.full((4, 1), np.float32(3.178054)))[1] == [1.0]
     assert mean_and_scale(np.zeros((0, 2))) == ([0.0, 0.0], [1.0, 1.0])
     assert fit([None, None], kind="numeric").scale == 1.0
+
+
+def test_what_cannot_be_a_schema_is_an_error_that_prepare_and_check_say(tmp_path, own_folder):
+    log = parquet.read(own_folder)
+    twice = log.spec.model_copy(update={"user": log.spec.user * 2})
+    log = replace(log, spec=twice)
+    coded = code(log, arrange(log, "last-list"))
+    with pytest.raises(DataError, match=r"no schema can be made of 'shop': .*named twice: age"):
+        fit_schema(log, coded)

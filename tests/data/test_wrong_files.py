@@ -183,6 +183,11 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
         cells("impressions", "list_id", line_2=None),
         [f"{CSV} 'list_id', line 2: the id is empty", "Give every row an id"],
     ),
+    "users that nobody knew": (
+        cells("impressions", "user_id", **{f"line_{line}": "NULL" for line in range(7, 12)}),
+        [f"{CSV} 'user_id', line 7: the id says that there is none", "(5 rows",
+         "give each visitor an id"],
+    ),
     "duplicate users": (
         cells("users", "user_id", line_4="0"),
         ["users.csv, column 'user_id', line 4: the id stands in two rows", "Keep one row an id"],
@@ -292,6 +297,11 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
         ["no item_id of impressions (such as '0') has a row in items (such as 'art-0')",
          "write the ids alike in both"],
     ),
+    "users that match nobody": (
+        column("users", user_id=pl.format("u-{}", "user_id")),
+        ["no user_id of impressions (such as '0') has a row in users (such as 'u-0')",
+         "write the ids alike in both"],
+    ),
     "schema.toml broken": (
         schema(lambda old: old.replace('name = "shop"', "name = shop")),
         ["schema.toml cannot be read", "line 2"],
@@ -303,9 +313,44 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
         schema(lambda old: old.replace("max_history", "maxhistory")),
         ["schema.toml: unknown key 'maxhistory'. Did you mean 'max_history'?"],
     ),
-    "a context feature with a name of psad's own": (
-        schema(lambda old: old + '[context.positive]\nkind = "numeric"\n'),
-        ["schema.toml: [context.positive] has a name that psad needs itself", "positive_logged"],
+    "a context feature that is the order of the log": (
+        schema(lambda old: old + '[context.position]\nkind = "numeric"\n'),
+        ["schema.toml: [context.position] is what psad itself reads the position from",
+         "position_logged"],
+    ),
+    "a context feature that names the user": (
+        schema(lambda old: old + '[context.user_id]\nkind = "categorical"\n'),
+        ["schema.toml: [context.user_id] is what names the user of a row; write [user.user_id]"],
+    ),
+    "an item's feature and a context feature of one name": (
+        schema(lambda old: old + '[item.badge]\nkind = "categorical"\n'),
+        ["schema.toml: [item.badge] and [context.badge] are both read of a candidate",
+         "badge_shown"],
+    ),
+    "an item's score beside a logged one": (
+        both(column("impressions", score=pl.col("position")),
+             column("items", score=pl.col("item_id")),
+             schema(lambda old: old + '[item.score]\nkind = "numeric"\n')),
+        ["schema.toml: [item.score] has the name under which models read the column 'score' of",
+         "item_score"],
+    ),
+    "a context feature whose column is read as another": (
+        both(line(IMPRESSIONS, 1, lambda old: old.replace(b"position", b"rank")),
+             schema(lambda old: old + '[context.rank]\nkind = "numeric"\n'
+                                      '[columns.impressions]\nposition = "rank"\n')),
+        ["schema.toml: the column 'rank' is read as position, as [columns.impressions] says",
+         "none for [context.rank]", "such as rank_logged"],
+    ),
+    "an id that is a feature under the file's name": (
+        both(line("items.csv", 1, lambda old: old.replace(b"item_id", b"sku")),
+             schema(lambda old: old + '[item.sku]\nkind = "categorical"\n'
+                                      '[columns.items]\nitem_id = "sku"\n')),
+        ["schema.toml: the column 'sku' is read as item_id, as [columns.items] says",
+         "Write [item.item_id] instead"],
+    ),
+    "a feature called as psad's own columns are": (
+        schema(lambda old: old + '[item."psad row"]\nkind = "categorical"\n'),
+        ["schema.toml: [item.'psad row'] begins as psad's own columns do; rename it"],
     ),
     "unknown kind in schema.toml": (
         schema(lambda old: old.replace('"bag"', '"tags"')),
@@ -405,7 +450,7 @@ HANDLED: dict[str, tuple[Bend, list[str]]] = {
     ),
     "users without a row in users have missing features": (
         content("users.csv", lambda whole: b"".join(whole.splitlines(keepends=True)[:4])),
-        ["12 users"],
+        ["12 users", "9 rows of users: people without one, such as '10'"],
     ),
     "columns that nobody declared are counted": (
         column("items", colour=pl.lit("red")),
@@ -420,6 +465,10 @@ HANDLED: dict[str, tuple[Bend, list[str]]] = {
         parts(same, lambda part: part.with_columns(pl.col("user_id").cast(pl.Float64)),
               suffix="parquet"),
         ["72 lists, 12 users"],
+    ),
+    "labels that are truth values in one part and numbers in the other": (
+        parts(same, lambda part: part.with_columns(pl.col("label") == 1), suffix="parquet"),
+        ["72 lists"],
     ),
     "parts with the columns in another order": (
         parts(same, lambda part: part.select(sorted(part.columns))), ["72 lists"],
@@ -472,6 +521,14 @@ def test_check_names_all_that_is_wrong_at_once(tmp_path: Path) -> None:
         assert f"\n  {number}. " in str(caught.value)
     for one in ("'price'", "'label'", "twice in one list", "users.csv", "items.csv", "two values"):
         assert one in str(caught.value)
+
+
+def test_check_keeps_the_same_problem_of_two_tables_apart(tmp_path: Path) -> None:
+    bend = both(cells("items", "item_id", line_5=""), cells("impressions", "item_id", line_9=""))
+    with pytest.raises(DataError, match="2 things are wrong") as caught:
+        check(folder_of(tmp_path, bend), report=lambda _: None)
+    assert "items.csv, column 'item_id', line 5: the id is empty." in str(caught.value)
+    assert "impressions.csv, column 'item_id', line 9: the id is empty." in str(caught.value)
 
 
 def test_check_writes_nothing(tmp_path: Path) -> None:

@@ -189,3 +189,63 @@ def test_ids_that_meet_nowhere_are_refused_with_an_example_of_each(tmp_path, tab
     tables["items"] = tables["items"].with_columns(item_id=pl.format("art-{}", "item_id"))
     with pytest.raises(DataError, match=r"no item_id of impressions \(such as '0'\).*'art-0'"):
         parquet.read(write_folder(tmp_path, tables))
+
+
+LONG = 2**60  # ids beyond it come in steps of 256 as floats
+
+
+def long_ids(folder: Path, tables, kinds) -> Path:
+    """The log with long user ids, in two parts that hold them in two types."""
+    shown = tables["impressions"].with_columns(pl.col("user_id") + LONG)
+    tables = tables | {"users": tables["users"].with_columns(pl.col("user_id") + LONG)}
+    del tables["impressions"]
+    write_folder(folder, tables)
+    (folder / "impressions").mkdir()
+    for number, kind in enumerate(kinds):
+        part = shown[number * 180 : (number + 1) * 180]
+        path = folder / "impressions" / f"{number}.parquet"
+        part.with_columns(pl.col("user_id").cast(kind)).write_parquet(path)
+    return folder
+
+
+@pytest.mark.parametrize("kind", [pl.UInt64, pl.Decimal(38, 0), pl.Int64])
+def test_long_ids_are_the_same_people_in_whatever_type_a_part_has_them(tmp_path, tables, kind):
+    log = parquet.read(long_ids(tmp_path / "log", tables, [pl.Int64, kind]))
+    assert set(log.impressions["user_id"]) == {str(LONG + one) for one in range(12)}
+
+
+def test_long_ids_that_were_written_as_floats_somewhere_are_refused(tmp_path, tables):
+    folder = long_ids(tmp_path / "log", tables, [pl.Int64, pl.Float64])
+    with pytest.raises(DataError, match=r"0\.parquet, column 'user_id', row 0: .* beyond 2\^53"):
+        parquet.read(folder)
+
+
+@pytest.mark.parametrize("size", [50, 1000])
+def test_a_part_in_which_pandas_wrote_ids_as_floats_has_the_same_people(
+    tmp_path, tables, monkeypatch, size
+):
+    monkeypatch.setattr("data.files.CHUNK_ROWS", size)
+    shown = tables.pop("impressions")
+    folder = write_folder(tmp_path / "log", tables)
+    (folder / "impressions").mkdir()
+    shown[:180].write_csv(folder / "impressions" / "0.csv")
+    floats = shown[180:].with_columns(pl.col("list_id", "user_id", "item_id").cast(pl.String))
+    floats = floats.with_columns(pl.col("user_id", "item_id") + ".0")
+    floats.write_csv(folder / "impressions" / "1.csv")
+    log = parquet.read(folder)
+    for name in ("user_id", "item_id"):
+        assert log.impressions[name].to_list() == shown[name].cast(pl.String).to_list()
+
+
+def test_people_without_a_row_in_users_are_counted_and_refused_where_that_is_everyone(
+    tmp_path, tables
+):
+    users = tables["users"]
+    tables["users"] = users[:4]
+    dropped = parquet.read(write_folder(tmp_path / "some", tables)).dropped
+    assert dropped["rows of users: people without one, such as '10'"] == 8
+    tables["users"] = users.with_columns(pl.format("u{}", "user_id").alias("user_id"))
+    with pytest.raises(DataError, match=r"no user_id of impressions \(such as '0'\).*'u0'"):
+        parquet.read(write_folder(tmp_path / "none", tables))
+    bare = SCHEMA.split("[user.age]")[0] + "[item.item_id]" + SCHEMA.split("[item.item_id]")[1]
+    parquet.read(write_folder(tmp_path / "unused", tables, bare))  # nothing of users is read
