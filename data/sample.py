@@ -55,7 +55,7 @@ def sample(folder: Path, stem: str, rows: int = ROWS) -> Sample | None:
             frame = _blocks(files, rows)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise DataError(
-                f"{files.path} cannot be read: {str(error).splitlines()[0]}. Copy or write it again."
+                f"{files.path} cannot be read: {str(error).splitlines()[0]}. Copy it again."
             ) from error
     first = files.parts[0].path
     table = Table(files.path if files.path.is_file() else files.path / first.name, frame)
