@@ -12,12 +12,13 @@ from dataclasses import replace
 
 import polars as pl
 
-from data.looks import numbers, texts, varies
+from data.looks import differs, numbers, texts, varies
 from data.names import Role, anything, by_name, doubtful, spelled
 from data.outcomes import sounds_like_one
 from data.tables import Table
 
 CLEAR = ("label", "clicked", "click", "clicks", "target", "y", "relevance", "relevance_grade")
+GRADES = 11  # of a rating, 0 to 10
 GROUPS = 5  # items or lists of several rows, from which on it can be told
 MIXED = 0.02  # of those that hold the rarer values: with fewer that hold others too, it is steady
 
@@ -39,8 +40,9 @@ def find_label(
         (one for one in free if _is_flag(table, one)), key=lambda one: _often(table, one)
     )
     if flags:
-        sounding = [one for one in columns if sounds_like_one(one) and one not in flags]
-        return _guessed(flags[0], [*flags[1:], *sounding])
+        graded = [one for one in free if _is_graded(table, one, within)]
+        sounding = [one for one in columns if sounds_like_one(one) and one != flags[0]]
+        return _guessed(flags[0], list(dict.fromkeys([*flags[1:], *graded, *sounding])))
     return doubtful("label", columns)
 
 
@@ -65,14 +67,16 @@ def steady(table: Table, column: str, by: str) -> bool:
 
 
 def _compared(table: Table, named: Role, free: Sequence[str]) -> Role:
-    """A label by its name, with the others that could be it unless it is clear."""
+    """A label by its name, to be looked at where others could be it, unless the name is clear."""
     rivals = tuple(
         one for one in free
         if one != named.column and by_name("label", [one], anything) and varies(table, one)
     )  # fmt: skip
-    if not rivals or spelled("label", named.column) in CLEAR:
+    flags = [one for one in free if one != named.column and _is_flag(table, one)]
+    others = list(dict.fromkeys([*rivals, *flags]))
+    if not others or spelled("label", named.column) in CLEAR:
         return named
-    why = f"by its name, as {_listed(rivals)} could be: look at it, and name the one that counts"
+    why = f"by its name; {_listed(others)} could be it as well: name the one that counts"
     return replace(named, why=why, warning=True, rivals=rivals)
 
 
@@ -97,6 +101,14 @@ def _several(table: Table, column: str) -> bool:
 def _is_flag(table: Table, column: str) -> bool:
     found = numbers(table, column)
     return found is not None and set(found.unique()) == {0.0, 1.0}
+
+
+def _is_graded(table: Table, column: str, within: str | None) -> bool:
+    """Few whole numbers, as ratings are, that come again in a list, as places do not."""
+    found = numbers(table, column)
+    values = set() if found is None else set(found.drop_nulls().unique())
+    few = 2 < len(values) <= GRADES and values <= set(range(GRADES))
+    return few and not (within and differs(table, column, within))
 
 
 def _often(table: Table, column: str) -> bool:

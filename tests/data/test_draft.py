@@ -254,7 +254,21 @@ VALUES = {
     "nothing": st.none(),
 }
 NAMES = st.sampled_from(
-    ["price", "score", "clicks", "row", "positive", "a b", 'q"', "é", "category", "day", "name"]
+    [
+        "price",
+        "score",
+        "clicks",
+        "row",
+        "positive",
+        "a b",
+        "opened",
+        "ctr",
+        'q"',
+        "é",
+        "category",
+        "day",
+        "name",
+    ]
 )
 
 
