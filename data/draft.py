@@ -125,7 +125,7 @@ def _guess(table: Table, name: str, of_side: bool) -> Guess:
         return Guess(name, None, "the name means something else to psad: rename it to use it")
     found = guess(table, name)
     if of_side and counts_them(name, found.kind):
-        why = f"{found.why}. LOOK AT whether it was counted before the log begins"
+        why = f"{found.why}. LOOK AT whether it is from before the log begins"
         return replace(found, why=why, warning=True)
     return found
 

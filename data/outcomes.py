@@ -103,7 +103,7 @@ def _one_sided(there: pl.Series, positive: pl.Series, how: str) -> str | None:
     ):
         filled = int((there & side).sum())
         share, rest = filled / int(side.sum()), float(there.filter(~side).mean() or 0)  # type: ignore[arg-type]
-        rare = float(side.mean() or 0) ** filled < CHANCE  # type: ignore[operator]
+        rare = (int(side.sum()) / len(side)) ** filled < CHANCE
         enough = (filled >= FILLED and rare) or (filled >= 3 and share >= 0.5)
         if enough and rest < share / 20:
             return f"{how} in {percent(share)} of the {one} and {percent(rest)} of {other}: {AFTER}"

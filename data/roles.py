@@ -185,19 +185,25 @@ def _user(
 
 
 def _shared(table: Table, role: Role) -> Role:
-    """The person's column, with a warning where one id stands for many people."""
+    """The person's column, with a warning where one id, or none, stands for many people."""
     text = texts(table, role.column)
-    if text is None or not text.count():
+    if text is None:
         return role
-    counts = text.drop_nulls().alias("id").value_counts(sort=True, name="count")
-    most, share = counts["id"][0], counts["count"][0] / len(text)
-    others = float(counts["count"].median() or 0.0) / len(text)  # type: ignore[arg-type]
-    alone = share > 5 * others or str(most).strip().lower() in NO_ID
-    if share <= SHARED or not alone:
+    counts = text.fill_null("").alias("id").value_counts(name="count")
+    most, rows = counts.sort(["count", "id"], descending=[True, False]).row(0)
+    others = float(counts["count"].median() or 0.0)  # type: ignore[arg-type]
+    alone = rows > 5 * others or most.strip().lower() in NO_ID
+    if missing := float(text.is_null().mean() or 0.0):  # type: ignore[arg-type]
+        found = f"it is empty in {percent(missing)} of the rows, which prepare refuses"
+    elif alone and rows > SHARED * len(text):
+        found = (
+            f"{shown_as(most)} stands in {percent(rows / len(text))} of its rows. If these are "
+            "many people, each is given the history of all"
+        )
+    else:
         return role
-    why = (
-        f"{role.why}; {shown_as(most)} stands in {percent(share)} of its rows. If these are many "
-        "people, each is given the history of all: write the list's id there instead, and each "
-        "such list is a person of its own, without a history"
+    mend = (
+        "write the list's id there instead, and each such list is a person of its own, without a "
+        "history"
     )
-    return replace(role, why=why, warning=True)
+    return replace(role, why=f"{role.why}; {found}: {mend}", warning=True)

@@ -147,6 +147,18 @@ def test_one_id_for_many_people_is_to_be_looked_at(tmp_path):
         assert "write the list's id there instead" in said[0]
 
 
+def test_an_empty_user_id_is_to_be_looked_at_and_few_people_are_not(tmp_path):
+    tables, said = log_tables(3), []
+    del tables["users"]
+    draft_schema(bare(tmp_path / "few", tables), report=said.append)
+    assert "LOOK AT user_id" not in said[0]
+    first = pl.int_range(pl.len()) == 0
+    gone = pl.when(first).then(None).otherwise("user_id").alias("user_id")
+    tables["impressions"] = tables["impressions"].with_columns(gone)
+    draft_schema(bare(tmp_path / "gone", tables), report=said.append)
+    assert "LOOK AT user_id: has the name itself; it is empty in" in said[1]
+
+
 def test_a_log_of_a_news_site_has_the_outcome_for_its_label_and_not_the_badge(tmp_path):
     tables = clinic()
     random = np.random.default_rng(0)
