@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from data.guess import FEW, percent, shown
+from data.guess import percent, shown
 from data.looks import numbers, texts, words
 from data.tables import Table
 
@@ -33,6 +33,8 @@ DONE = re.compile(r"click|purchas|bought|watched|viewed|played|opened|(^|_)read(
 AFTER = "it must be known only after the click"
 FILLED = 10  # rows of one kind that are filled, from which on it is no accident that no other is
 CHANCE = 1e-4  # nor is it where it would be as rare as this
+UNLIKELY = 1e-2  # enough in a small log, where half of one kind is filled
+BOTH = 5  # rows of each kind, from which on numbers can part them
 ROWS_OF_VALUE = 20  # from which on a value tells something
 NEARLY = 0.95
 WIDE = 0.05  # of all rows have a value that is never positive: a few may just be disliked
@@ -76,8 +78,8 @@ def told(table: Table, name: str, positive: pl.Series) -> str | None:
             return why
     if why := _by_a_value(text, positive):
         return why
-    if found is not None and len(values := found.fill_null(0.0)) >= FEW:
-        above = _area(values.to_numpy(), positive.to_numpy())
+    if found is not None and min(int(positive.sum()), int((~positive).sum())) >= BOTH:
+        above = _area(found.fill_null(0.0).to_numpy(), positive.to_numpy())
         if abs(above - 0.5) > 0.45:
             return "it parts positive rows from the others all but perfectly: is it an outcome?"
     return None
@@ -103,8 +105,8 @@ def _one_sided(there: pl.Series, positive: pl.Series, how: str) -> str | None:
     ):
         filled = int((there & side).sum())
         share, rest = filled / int(side.sum()), float(there.filter(~side).mean() or 0)  # type: ignore[arg-type]
-        rare = (int(side.sum()) / len(side)) ** filled < CHANCE
-        enough = (filled >= FILLED and rare) or (filled >= 3 and share >= 0.5)
+        chance = (int(side.sum()) / len(side)) ** filled  # that all who are filled are on one side
+        enough = chance < CHANCE if filled >= FILLED else chance < UNLIKELY and share >= 0.5
         if enough and rest < share / 20:
             return f"{how} in {percent(share)} of the {one} and {percent(rest)} of {other}: {AFTER}"
     return None

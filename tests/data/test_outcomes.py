@@ -72,6 +72,20 @@ def test_what_is_known_before_is_none(name, values):
     )
 
 
+def test_in_a_small_log_an_accident_is_no_leak_and_what_always_holds_is():
+    positive = pl.Series([one in (3, 17, 30) for one in range(40)])
+    columns = {
+        "price": [99.0 if one == 17 else float(one % 9 + 1) for one in range(40)],
+        "offer": ["x" if one == 17 else None for one in range(40)],
+    }
+    table = Table(Path("impressions.csv"), pl.DataFrame(columns))
+    one = positive & (pl.Series(range(40)) == 17)  # a single positive row, the dearest
+    assert leak(table, "price", one) is None
+    assert leak(table, "offer", one) is None
+    paid = Table(table.path, pl.DataFrame({"sum": [9 if hit else 0 for hit in positive]}))
+    assert "filled and not 0 in 100%" in (leak(paid, "sum", positive) or "")
+
+
 def test_the_name_tells_where_no_label_was_found():
     table = Table(Path("impressions.csv"), pl.DataFrame({"purchased": [0, 1]}))
     assert "its name" in (leak(table, "purchased", None) or "")
