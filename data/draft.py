@@ -11,13 +11,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import polars as pl
 
 from data.guess import Guess, guess
 from data.looks import texts
-from data.outcomes import leak
-from data.roles import Role, find_roles, key_of
+from data.names import Role
+from data.outcomes import counts_them, leak, told
+from data.roles import find_roles, key_of
 from data.sample import ROWS, Sample, sample
 from data.settings import Settings, guess_settings, positive_rows
 from data.sources.parquet import IMPRESSIONS
@@ -78,6 +81,7 @@ def look(folder: Path, rows: int = ROWS) -> Draft:
         if table is not None:
             role = key_of(table, key)
             roles[name] = {} if role is None else {key: role}
+    roles["impressions"] = _without_telling_score(shown, roles["impressions"])
     settings = guess_settings(samples["impressions"], roles["impressions"])
     guesses = _guesses(samples, roles)
     free = [one.name for one in guesses["items"] if one.kind != "bag"]
@@ -94,11 +98,14 @@ def _guesses(
             table = samples[name].table
             taken = {role.column for role in roles[name].values()}
             free = [one for one in table.frame.columns if one not in taken]
-            guesses[name] = [_guess(table, one) for one in free]
+            guesses[name] = [_guess(table, one, name != "impressions") for one in free]
     known = {one.name for one in guesses["items"]} | {"item_id"}
     positive = positive_rows(samples["impressions"].table, roles["impressions"])
+    label = roles["impressions"].get("label")
     guesses["impressions"] = [
-        _in_context(samples["impressions"].table, one, known, positive)
+        Guess(one.name, None, "it could be the label: see above")
+        if label and one.name in label.rivals
+        else _in_context(samples["impressions"].table, one, known, positive)
         for one in guesses["impressions"]
     ]
     if "score" in roles["impressions"]:
@@ -111,23 +118,42 @@ def _guesses(
     return guesses
 
 
-def _guess(table: Table, name: str) -> Guess:
+def _guess(table: Table, name: str, of_side: bool) -> Guess:
     if not name.strip():
         return Guess(name, None, "it has no name")
     if name in INSIDE:
         return Guess(name, None, "the name means something else to psad: rename it to use it")
-    return guess(table, name)
+    found = guess(table, name)
+    if of_side and counts_them(name, found.kind):
+        why = f"{found.why}. LOOK AT whether it is from before the log begins"
+        return replace(found, why=why, warning=True)
+    return found
 
 
-def _in_context(table: Table, found: Guess, items: set[str], positive: object) -> Guess:
+def _in_context(table: Table, found: Guess, items: set[str], positive: pl.Series | None) -> Guess:
     """A guess about a column of impressions, which may also tell too much."""
     if found.kind is None:
         return found
     if found.name in items:
         return Guess(found.name, None, "items has a column of this name, which is the one used")
-    if positive is not None and (why := leak(table, found.name, positive)):  # type: ignore[arg-type]
+    if why := leak(table, found.name, positive):
         return Guess(found.name, None, why, found.settings | {"kind": found.kind}, warning=True)
     return found
+
+
+def _without_telling_score(shown: Table, roles: dict[str, Role]) -> dict[str, Role]:
+    """A score that tells of the labels is not taken for one, or warned of where psad takes it."""
+    role, positive = roles.get("score"), positive_rows(shown, roles)
+    why = told(shown, role.column, positive) if role and positive is not None else None
+    if role is None or why is None:
+        return roles
+    if role.column != "score":  # declared nowhere, and left out among the features
+        return {name: one for name, one in roles.items() if name != "score"}
+    why = (
+        f"{why}. psad reads a column called score as the earlier stage's own, undeclared: if this "
+        "is none, take it out of impressions or call it otherwise, or models will read the outcome"
+    )
+    return roles | {"score": replace(role, why=why, warning=True)}
 
 
 def ids_seldom(shown: Sample, roles: dict[str, Role]) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from data.columns import CANONICAL
 from data.draft import Draft, ids_seldom
 from data.guess import Guess
-from data.roles import Role
+from data.names import Role
 from data.settings import Setting
 
 WIDTH = 98
@@ -69,15 +69,27 @@ def to_look_at(draft: Draft) -> list[str]:
         if key and key not in draft.roles[table]:
             lines.append(f"{key}: no column of {table} has another value in each row")
     lines += [
-        f"{role.name}: {role.column}, {role.why}"
+        f"{role.name}: {role.column + ', ' if _differs(role) else ''}{role.why}"
         for role in draft.roles["impressions"].values()
-        if "look at" in role.why or "a guess" in role.why
+        if role.warning
     ]
     settings = vars(draft.settings).items()
     lines += [f'{name} = "{one.value}": {one.why}' for name, one in settings if one.warning]
     lines += [
-        f"{one.name}: left out, {one.why}" for one in draft.guesses["impressions"] if one.warning
+        f"{one.name}: left out, {one.why}"
+        for one in draft.guesses["impressions"]
+        if one.warning and one.kind is None
     ]
+    if counted := [
+        f"{table}.{one.name}"
+        for table in ("items", "users")
+        for one in draft.guesses.get(table, [])
+        if one.warning
+    ]:
+        lines.append(
+            f"{', '.join(counted)}: counts or traces of what people did. They must be from before "
+            "the log begins: counted over it, they hold the very outcomes that are to be predicted"
+        )
     return lines
 
 
@@ -150,8 +162,10 @@ def _side(draft: Draft, table: str) -> Iterator[str]:
     for one in guesses:
         if one.kind is None and one.name != title:
             yield from _left_out(one)
-    if table == "impressions" and "score" in draft.roles[table]:
+    if table == "impressions" and (score := draft.roles[table].get("score")):
         yield "# score, the earlier stage's own, is used without being declared."
+        if score.warning:
+            yield from _comment(f"WARNING: {score.why}.")
 
 
 def _feature(side: str, found: Guess) -> Iterator[str]:

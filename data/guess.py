@@ -136,15 +136,12 @@ def _skewness(values: np.ndarray) -> float:
 
 
 def _of_text(name: str, text: pl.Series, said: str) -> Guess:
+    if why := _written(text):
+        return Guess(name, None, f"{said}, {why}")
     if separator := separator_of(text):
         parts = _parts(text, separator)
         why = f'{said}, looks like text split at "{separator}": {parts.n_unique():,} different'
         return Guess(name, "bag", f"{why} parts", {"separator": separator} | _rare(parts))
-    if text.str.contains(r"^\s*\[.*\]\s*$").all():
-        return Guess(
-            name, None, f"{said}, lists written as text such as {shown(text[0])}: write them as "
-            'a|b, and declare kind = "bag"',
-        )  # fmt: skip
     kinds = text.n_unique()
     if kinds == len(text) or (kinds > FREE * len(text) and len(text) >= FEW):
         return Guess(name, None, f"{said}, nearly one for each row, such as {shown(text[0])}")
@@ -153,6 +150,21 @@ def _of_text(name: str, text: pl.Series, said: str) -> Guess:
     few = ", ".join(sorted(shown(one) for one in text.unique())) if kinds <= 4 else ""
     why = said + (f": {few}" if few else f", such as {shown(_commonest(text))}")
     return Guess(name, "categorical", why, _rare(text))
+
+
+def _written(text: pl.Series) -> str | None:
+    """Why text that writes lists or objects is no feature as it stands; None for other text."""
+    if text.str.contains(r"^\s*\[.*\]\s*$").all():
+        return (
+            f"lists written as text such as {shown(text[0])}: write them as a|b, and declare "
+            'kind = "bag"'
+        )
+    if text.str.contains(r"^\s*\{.*\}\s*$").all():
+        return (
+            f"objects written as text such as {shown(text[0])}: give each field that matters a "
+            "column of its own"
+        )
+    return None
 
 
 def _of_lists(table: Table, name: str) -> Guess:
@@ -184,7 +196,7 @@ def separator_of(text: pl.Series) -> str | None:
         parts = _parts(text, separator)
         again = parts.n_unique() <= len(parts) / 2 and parts.n_unique() < text.n_unique() * 3
         short = (parts.str.count_matches(r"\s+") <= 3).mean() > 0.95  # type: ignore[operator]
-        if len(parts) and again and short and not text.str.contains(r"^\s*\[").all():
+        if len(parts) and again and short:
             return separator
     return None
 

@@ -7,10 +7,13 @@ they must: places differ within a list, times do not, the items' own ids are kno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import polars as pl
 
+from data.guess import percent
+from data.guess import shown as shown_as
+from data.labels import find_label
 from data.looks import (
     differs,
     has_fractions,
@@ -22,60 +25,18 @@ from data.looks import (
     varies,
     words,
 )
+from data.names import Role, anything, by_name, doubtful
 from data.tables import Table
 
-# Usual names, the likelier first, in words joined by _ (sessionId is read as session_id).
-USUAL = {
-    "list_id": (
-        "impression_id", "request_id", "slate_id", "query_id", "search_id", "srch_id", "qid",
-        "page_view_id", "pageview_id", "session_id", "ranking_id", "recommendation_id", "list",
-        "impression", "request", "slate", "search", "query", "session", "basket_id", "visit_id",
-    ),
-    "user_id": (
-        "uid", "user", "customer_id", "visitor_id", "member_id", "account_id", "client_id",
-        "profile_id", "person_id", "reader_id", "viewer_id", "listener_id", "player_id",
-        "patient_id", "student_id", "cookie_id", "device_id", "customer", "visitor", "member",
-        "account", "client", "person", "reader", "viewer", "userid", "user_no", "session_id",
-    ),
-    "timestamp": (
-        "ts", "time", "datetime", "date_time", "shown_at", "event_time", "served_at", "created_at",
-        "time_ms", "ts_ms", "timestamp_ms", "epoch", "epoch_ms", "unix_time", "date", "when",
-        "request_time", "logged_at", "at",
-    ),
-    "item_id": (
-        "item", "sku", "product_id", "article_id", "movie_id", "film_id", "video_id", "track_id",
-        "song_id", "doc_id", "document_id", "asin", "content_id", "listing_id", "prop_id",
-        "property_id", "hotel_id", "ad_id", "offer_id", "news_id", "book_id", "recipe_id",
-        "course_id", "job_id", "candidate_id", "product", "article", "movie", "iid", "pid", "id",
-    ),
-    "position": (
-        "rank", "pos", "slot", "place", "index", "order", "display_order", "display_position",
-        "display_rank", "item_position", "item_rank", "shown_at_position", "row", "nr",
-    ),
-    "label": (
-        "clicked", "click", "is_click", "is_clicked", "click_bool", "clicks", "target", "y",
-        "relevance", "relevance_grade", "grade", "rating", "rel", "engaged", "engagement",
-        "converted", "purchased", "bought", "booked", "liked", "outcome", "response", "feedback",
-    ),
-    "score": (
-        "model_score", "ranker_score", "ranking_score", "relevance_score", "prediction",
-        "predicted", "pred", "pctr", "pred_ctr", "retrieval_score",
-    ),
+NO_ID = {
+    "", "anon", "anonymous", "guest", "na", "n/a", "nan", "nil", "none", "null", "(null)",
+    "unknown", "undefined", "not set", "(not set)", "default",
 }  # fmt: skip
-
+SHARED = 0.05  # of the rows: with more, an id that stands out may be that of many people
 NOBODY = (
     "no column was found to say who saw the list, so each list is taken for a person of its own, "
     "without a history: look at it"
 )
-
-
-@dataclass(frozen=True)
-class Role:
-    """A column found to be what psad calls `name`, and why it is thought so."""
-
-    name: str
-    column: str
-    why: str
 
 
 def find_roles(shown: Table, items: Table, users: Table | None) -> dict[str, Role]:
@@ -98,14 +59,15 @@ def find_roles(shown: Table, items: Table, users: Table | None) -> dict[str, Rol
 
     item_key, user_key = key_of(items, "item_id"), users and key_of(users, "user_id")
     take("timestamp", lambda one: is_time(shown, one), lambda: _time(shown, rest()))
-    take("item_id", _any, lambda: item_key and _joined(shown, rest(), items, item_key, "items"))
+    take("item_id", anything, lambda: item_key and _joined(shown, rest(), items, item_key, "items"))
     lists = list(rest())
     take(
         "list_id",
         lambda one: _groups(shown, one, column("item_id"), column("timestamp")),
         lambda: _list(shown, lists, column("item_id"), column("timestamp")),
     )
-    take("label", lambda one: varies(shown, one), lambda: _label(shown, rest()))
+    if label := find_label(shown, rest(), column("item_id"), column("list_id")):
+        roles["label"] = label
     take(
         "position",
         lambda one: _places(shown, one, column("list_id")),
@@ -118,25 +80,10 @@ def find_roles(shown: Table, items: Table, users: Table | None) -> dict[str, Rol
     )
     take("score", lambda one: varies(shown, one), lambda: None)
     if "user_id" not in roles and "list_id" in roles:
-        roles["user_id"] = replace(roles["list_id"], name="user_id", why=NOBODY)
+        roles["user_id"] = replace(roles["list_id"], name="user_id", why=NOBODY, warning=True)
+    elif "user_id" in roles:
+        roles["user_id"] = _shared(shown, roles["user_id"])
     return roles
-
-
-def by_name(name: str, columns: Sequence[str], fits: Callable[[str], bool]) -> Role | None:
-    """The column of a role's canonical name, else the first usual one whose values fit."""
-    if name in columns:
-        return Role(name, name, "has the name itself")
-    spelled = {words(one): one for one in reversed(columns)}
-    for usual in (name, *USUAL[name]):
-        if usual in spelled and fits(spelled[usual]):
-            return Role(name, spelled[usual], "by its name")
-    return None
-
-
-def doubtful(name: str, columns: Sequence[str]) -> Role | None:
-    """A usual name is worth a guess even where the values do not bear it out; a score is not."""
-    role = by_name(name, columns, _any) if name != "score" else None
-    return role and replace(role, why="by its name, though not all its values fit: look at it")
 
 
 def key_of(table: Table, name: str) -> Role | None:
@@ -148,10 +95,6 @@ def key_of(table: Table, name: str) -> Role | None:
     for one in [*nouns, *distinct]:
         return Role(name, one, "by its values: every row has another")
     return None
-
-
-def _any(_: str) -> bool:
-    return True
 
 
 def _groups(table: Table, column: str, item: str | None, time: str | None) -> bool:
@@ -209,15 +152,6 @@ def _list(table: Table, columns: Iterable[str], item: str | None, time: str | No
     return None if best is None else Role("list_id", best, why)
 
 
-def _label(table: Table, columns: Iterable[str]) -> Role | None:
-    """A column of zeros and ones, of which fewer are ones."""
-    for one in columns:
-        found = numbers(table, one)
-        if found is not None and set(found.unique()) == {0.0, 1.0} and found.mean() < 0.5:  # type: ignore[operator]
-            return Role("label", one, "by its values, which are 0 and 1")
-    return None
-
-
 def _position(table: Table, columns: Iterable[str], within: str | None) -> Role | None:
     """Whole numbers from 0 or 1 that differ within a list and start alike in each."""
     for one in columns if within is not None else ():
@@ -246,4 +180,30 @@ def _user(
     best = max(steady, key=lambda one: steady[one], default=None)
     if best is None or steady[best] < max(3, lists / 20):
         return None
-    return Role("user_id", best, "by its values, which are the same throughout a list: a guess")
+    why = "by its values, which are the same throughout a list: a guess"
+    return Role("user_id", best, why, warning=True)
+
+
+def _shared(table: Table, role: Role) -> Role:
+    """The person's column, with a warning where one id, or none, stands for many people."""
+    text = texts(table, role.column)
+    if text is None:
+        return role
+    counts = text.fill_null("").alias("id").value_counts(name="count")
+    most, rows = counts.sort(["count", "id"], descending=[True, False]).row(0)
+    others = float(counts["count"].median() or 0.0)  # type: ignore[arg-type]
+    alone = rows > 5 * others or most.strip().lower() in NO_ID
+    if missing := float(text.is_null().mean() or 0.0):  # type: ignore[arg-type]
+        found = f"it is empty in {percent(missing)} of the rows, which prepare refuses"
+    elif alone and rows > SHARED * len(text):
+        found = (
+            f"{shown_as(most)} stands in {percent(rows / len(text))} of its rows. If these are "
+            "many people, each is given the history of all"
+        )
+    else:
+        return role
+    mend = (
+        "write the list's id there instead, and each such list is a person of its own, without a "
+        "history"
+    )
+    return replace(role, why=f"{role.why}; {found}: {mend}", warning=True)

@@ -101,8 +101,94 @@ def test_columns_are_found_by_their_values_where_no_name_says_so(tmp_path):
 def test_an_outcome_is_left_out_with_a_warning(tmp_path):
     said = []
     path = draft_schema(bare(tmp_path, clinic()), report=said.append)
-    assert "LOOK AT stay: left out, filled or above 0 for 100%" in said[0]
+    assert "LOOK AT stay: left out, filled and not 0 in 100%" in said[0]
     assert "WARNING, left out: stay" in path.read_text(encoding="utf-8")
+
+
+def test_a_score_that_tells_the_outcome_is_said_loudly(tmp_path):
+    tables = clinic()
+    told = tables["impressions"].with_columns(score=pl.col("clicked") * 5)
+    said = []
+    path = draft_schema(bare(tmp_path / "a", tables | {"impressions": told}), report=said.append)
+    assert "LOOK AT score: filled and not 0 in 100% of the positive rows" in said[0]
+    assert "# WARNING: filled and not 0" in path.read_text(encoding="utf-8")
+    other = told.rename({"score": "model_score"})  # nothing makes psad take this one
+    path = draft_schema(bare(tmp_path / "b", tables | {"impressions": other}), report=said.append)
+    assert "LOOK AT model_score: left out, filled and not 0" in said[1]
+    assert "score" not in tomllib.loads(path.read_text("utf-8"))["columns"]["impressions"]
+    noise = np.random.default_rng(0).random(len(told))
+    known = told.with_columns(score=pl.col("clicked") * 0.3 + pl.Series(noise))
+    draft_schema(bare(tmp_path / "c", tables | {"impressions": known}), report=said.append)
+    assert "LOOK AT score" not in said[2]
+
+
+def test_counts_of_what_people_did_are_to_be_looked_at(tmp_path):
+    tables = clinic()
+    random = np.random.default_rng(0)
+    tables["items"] = tables["items"].with_columns(
+        total_clicks=random.integers(0, 900, len(tables["items"]))
+    )
+    said = []
+    path = draft_schema(bare(tmp_path, tables), report=said.append)
+    assert "LOOK AT items.total_clicks: counts or traces of what people did" in said[0]
+    assert tomllib.loads(path.read_text("utf-8"))["item"]["total_clicks"]["kind"] == "numeric"
+
+
+def test_one_id_for_many_people_is_to_be_looked_at(tmp_path):
+    tables = clinic()
+    for number, name in enumerate(("anon", "0")):
+        said = []
+        uid = pl.col("uid")
+        one = pl.when(uid % 3 == 0).then(pl.lit(name)).otherwise(uid.cast(pl.String))
+        shown = tables["impressions"].with_columns(uid=one)
+        folder = bare(tmp_path / str(number), tables | {"impressions": shown})
+        draft_schema(folder, report=said.append)
+        assert f"LOOK AT user_id: uid, by its name; '{name}' stands in 3" in said[0]
+        assert "write the list's id there instead" in said[0]
+
+
+def test_an_empty_user_id_is_to_be_looked_at_and_few_people_are_not(tmp_path):
+    tables, said = log_tables(3), []
+    del tables["users"]
+    draft_schema(bare(tmp_path / "few", tables), report=said.append)
+    assert "LOOK AT user_id" not in said[0]
+    first = pl.int_range(pl.len()) == 0
+    gone = pl.when(first).then(None).otherwise("user_id").alias("user_id")
+    tables["impressions"] = tables["impressions"].with_columns(gone)
+    draft_schema(bare(tmp_path / "gone", tables), report=said.append)
+    assert "LOOK AT user_id: has the name itself; it is empty in" in said[1]
+
+
+def test_a_log_of_a_news_site_has_the_outcome_for_its_label_and_not_the_badge(tmp_path):
+    tables = clinic()
+    random = np.random.default_rng(0)
+    shown = tables["impressions"].rename({"stay": "read_ms"})
+    badge = (random.random(len(shown)) < 0.1).astype(int)
+    shown = shown.select(pl.lit(pl.Series("is_breaking", badge)), pl.all())
+    declared = drafted(
+        tmp_path / "a", tables | {"impressions": shown.rename({"clicked": "opened"})}
+    )
+    assert declared["columns"]["impressions"]["label"] == "opened"
+    assert set(declared["context"]) == {"is_breaking", "price"}
+    said = []
+    unnamed = tables | {"impressions": shown.rename({"clicked": "zz"}).drop("read_ms")}
+    path = draft_schema(bare(tmp_path / "b", unnamed), report=said.append)
+    assert "LOOK AT label: is_breaking, a guess by its values" in said[0]
+    assert "zz could be it as well" in said[0]
+    assert set(tomllib.loads(path.read_text("utf-8"))["context"]) == {"price"}  # nor is zz taken
+
+
+def test_a_day_that_folders_say_is_the_time_where_nothing_else_is(tmp_path):
+    tables = clinic()
+    shown = tables.pop("impressions").drop("ts", "stay")
+    folder = bare(tmp_path / "log", tables | {"users": pl.DataFrame({"uid": range(40)})})
+    for number, part in enumerate(shown.iter_slices(600)):
+        (day := folder / "impressions" / f"date=2024-05-0{1 + number}").mkdir(parents=True)
+        part.write_csv(day / "part.csv")
+    path = draft_schema(folder, report=silent)
+    declared = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert declared["columns"]["impressions"]["timestamp"] == "date"
+    assert prepare(folder, tmp_path / "made", report=silent).info["lists"] == 300
 
 
 def test_what_is_left_out_has_its_reason(tmp_path):
@@ -180,13 +266,28 @@ VALUES = {
     "nothing": st.none(),
 }
 NAMES = st.sampled_from(
-    ["price", "score", "clicks", "row", "positive", "a b", 'q"', "é", "category", "day", "name"]
+    [
+        "price",
+        "score",
+        "clicks",
+        "row",
+        "positive",
+        "a b",
+        "opened",
+        "ctr",
+        'q"',
+        "é",
+        "category",
+        "day",
+        "name",
+    ]
 )
 
 
 LABELS = {
-    "clicks": [0, 1], "marks": ["true", "false"], "ratings": [1, 2, 3, 4, 5], "halves": [0.5, 3, 5],
-    "grades": [0, 1, 2], "signs": [-1, 1], "amounts": [0, 0.25, 17.3, 1e-7], "one": [1],
+    "clicks": [0, 1], "marks": ["true", "false"], "ratings": [1, 2, 3, 4, 5],
+    "halves": [0.5, 3.0, 5.0],
+    "grades": [0, 1, 2], "signs": [-1, 1], "amounts": [0.0, 0.25, 17.3, 1e-7], "one": [1],
     "words": ["yes", "no"], "none": [None],
 }  # fmt: skip
 

@@ -1,7 +1,10 @@
+import gzip
+
 import polars as pl
 import pytest
 
 from data.sample import BLOCK, sample
+from data.tables import read_table
 from features.errors import DataError
 
 FRAME = pl.DataFrame({"a": range(5 * BLOCK), "b": "x"})
@@ -32,13 +35,36 @@ def test_a_folder_of_parts_is_one_table_in_the_order_of_their_names(tmp_path):
         FRAME[start : start + 2 * BLOCK].write_csv(path)
     found = sample(tmp_path, "items")
     assert found.table.frame["a"].cast(pl.Int64).to_list() == list(range(4 * BLOCK))
-    assert "items.csv/ (2 files): all of its 8,000 rows" in str(found)
+    assert str(found) == "items/ (2 files of CSV): all of its 8,000 rows"
+    assert dict(found.table.frame["day"].value_counts().rows()) == {"1": 4000, "2": 4000}
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_a_csv_is_parted_at_what_its_head_is_parted_at(tmp_path, delimiter):
+def test_parts_with_another_order_of_columns_and_other_types_are_one_table(tmp_path):
+    (tmp_path / "items").mkdir()
+    FRAME[:2].write_parquet(tmp_path / "items" / "a.parquet")
+    other = pl.DataFrame({"b": ["y"], "a": [0.5]})
+    other.write_parquet(tmp_path / "items" / "b.parquet")
+    found = sample(tmp_path, "items").table.frame
+    assert found.rows() == [(0.0, "x"), (1.0, "x"), (0.5, "y")]
+
+
+def test_a_packed_csv_is_read(tmp_path):
+    with gzip.open(tmp_path / "items.csv.gz", "wb") as file:
+        file.write(FRAME[:3].write_csv().encode())
+    found = sample(tmp_path, "items")
+    assert found.table.text_only
+    assert found.table.frame["a"].to_list() == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_what_prepare_refuses_is_refused_in_its_words(tmp_path, delimiter):
     FRAME[:3].write_csv(tmp_path / "items.csv", separator=delimiter)
-    assert sample(tmp_path, "items").table.frame.columns == ["a", "b"]
+    with pytest.raises(DataError) as theirs:
+        read_table(tmp_path, "items")
+    with pytest.raises(DataError) as ours:
+        sample(tmp_path, "items")
+    assert str(ours.value) == str(theirs.value)
+    assert "not by commas" in str(ours.value)
 
 
 def test_codes_of_a_csv_keep_their_zeros(tmp_path):
@@ -59,7 +85,7 @@ def test_no_table_is_none_and_two_are_refused(tmp_path):
     [
         ("items.parquet", b"PAR1 cut", r"items\.parquet cannot be read"),
         ("items.csv", b"a,b\n", r"items\.csv holds no rows"),
-        ("items.csv", b"", r"items\.csv cannot be read"),
+        ("items.csv", b"", r"items\.csv is empty"),
         ("items.csv", b"a,b\n1,2\n3,4,5,6\n", r"items\.csv cannot be read"),
     ],
 )
