@@ -30,7 +30,7 @@ BEAMS = (1, 4)  # PSAD-G's search: greedy, and its own
 SUBJECTS = {"full": "psad-s", "psad-g": "psad-g, beam 4"}  # rows compared with all others
 # what finding each model's settings cost, all on validation lists (RESULTS.md says more)
 TUNING = {
-    "psad": "about 60 one-seed runs, and 14 settings on folds",
+    "psad": "about 60 one-seed runs, 14 settings on folds, 46 screened",
     "prm": "5 settings",
     "dnn": "5 settings",
     "lambdamart": "62 settings",
