@@ -29,7 +29,7 @@ from data.titles import title_of
 from features.errors import DataError
 
 SCHEMA = "schema.toml"
-INSIDE = {"row", "appeared", "positive", "item_id", "user_id", "list_id", "position", "label"}
+INSIDE = {"item_id", "user_id", "list_id", "position", "timestamp", "label"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _guesses(
 def _guess(table: Table, name: str, of_side: bool) -> Guess:
     if not name.strip():
         return Guess(name, None, "it has no name")
-    if name in INSIDE:
+    if name in INSIDE or name.startswith("psad "):
         return Guess(name, None, "the name means something else to psad: rename it to use it")
     found = guess(table, name)
     if of_side and counts_them(name, found.kind):

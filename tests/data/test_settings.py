@@ -55,7 +55,8 @@ def settings_of(lists: int, users: int, span: int, length: int = 4, whole: bool 
     })  # fmt: skip
     roles = {name: Role(name, name, "has the name itself") for name in frame.columns}
     total = len(frame) + (0 if whole else 1)
-    return guess_settings(Sample(Table(Path("impressions.csv"), frame), 1, total), roles)
+    table = Table(Path("impressions.csv"), frame)
+    return guess_settings(Sample(table, 1, total, table.path.name), roles)
 
 
 def test_the_split_is_by_time_where_there_is_time():
