@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from export.generated import (
     LEAST_LISTS,
     ListParity,
     _close,
     _same_worth,
+    by_rounding,
+    is_steady,
     list_cases,
     prove_lists,
     refuse_impossible,
@@ -171,3 +174,24 @@ def test_twins_come_in_either_order(joint: Any) -> None:
             array[:, 1] = array[:, 0]
     parity = prove_lists(generator, path, [arrays])
     assert parity.lists == 8
+
+
+class Close(torch.nn.Module):
+    """Takes the item of the larger weight, of two that are `apart`."""
+
+    def __init__(self, apart: float) -> None:
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.tensor([1.0, 1.0 + apart]))
+
+    def forward(self) -> tuple[torch.Tensor, ...]:
+        return (self.weights.argsort(descending=True).unsqueeze(0),)
+
+
+def test_a_search_with_two_ways_that_are_all_but_equal_may_end_in_either() -> None:
+    for apart, either in ((2e-7, True), (1e-3, False)):
+        generator = Close(apart)
+        before = generator.weights.detach().clone()
+        assert by_rounding(generator, (), np.array([1, 0]))
+        assert by_rounding(generator, (), np.array([0, 1])) == either
+        assert is_steady(generator, ()) != either
+        assert torch.equal(generator.weights, before)
