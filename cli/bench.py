@@ -13,8 +13,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import cycle
@@ -39,6 +38,7 @@ from features.bundle import Bundle, resolve
 from features.draw import random_request
 from features.encode import Arrays, RawItems, Request
 from features.errors import PsadError
+from features.files import write_whole
 from model.machine import commit, processor
 from service.engine import Engine
 from service.info import package_version
@@ -69,15 +69,8 @@ def bench(
     if place.resolve().is_relative_to(bundle.folder.resolve()):
         raise BenchError(f"{place} lies in the bundle, whose files never change: choose another.")
     found = measured(bundle, run, seconds)
-    write(place, found)
+    write_whole(place, json.dumps(found, indent=1) + "\n")
     return found | {"file": str(place)}
-
-
-def write(place: Path, found: Mapping[str, Any]) -> None:
-    """As JSON, whole or not at all."""
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
-    beside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    beside.replace(place)
 
 
 def measured(bundle: Bundle, run: Path | None, seconds: float) -> dict[str, Any]:
@@ -224,9 +217,7 @@ def _timings(answer: bytes) -> dict[str, float]:
 @contextmanager
 def serving(folder: Path) -> Iterator[int]:
     """A service of this version of the bundle, on a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind((demo_service.HOST, 0))
-        port = int(probe.getsockname()[1])
+    port = demo_service.free_port()
     service = demo_service.start(folder, port, *_DEADLINE)
     try:
         yield port

@@ -51,6 +51,13 @@ class Service:
             self.process.wait()
 
 
+def free_port() -> int:
+    """A port that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
 def check_port(port: int) -> None:
     """Raise ServiceError where something listens there already: found now, not after training."""
     with socket.socket() as probe:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from features.files import whole
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -34,9 +36,8 @@ def draw(report: Mapping[str, Any], picture: Path) -> None:
     _not_scored(figure.add_subplot(grid[1, 0], sharex=upper), steps)
     _by_percentile(figure.add_subplot(grid[:, 1]), steps)
     figure.suptitle(title(report), fontsize=11)
-    temporary = picture.with_name(f".{picture.name}")
-    figure.savefig(temporary, format=picture.suffix.removeprefix("."), dpi=130)
-    temporary.replace(picture)
+    with whole(picture) as beside:
+        figure.savefig(beside, dpi=130)
 
 
 def title(report: Mapping[str, Any]) -> str:

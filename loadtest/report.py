@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from features.files import write_whole
 from loadtest.picture import draw
 
 COLUMNS: Final = ("p50", "p90", "p99", "p99.9", "max")
@@ -19,9 +20,7 @@ def write_report(report: dict[str, Any], folder: Path) -> list[Path]:
     """report.json, report.svg and report.png; each written beside, then renamed."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"report.{suffix}" for suffix in ("json", "svg", "png")]
-    temporary = folder / ".report.json"
-    temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(paths[0])
+    write_whole(paths[0], json.dumps(report, indent=1, allow_nan=False) + "\n")
     for picture in paths[1:]:
         draw(report, picture)
     return paths

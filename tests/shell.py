@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -70,10 +69,3 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
         else:
             return
     pytest.fail(f"not ready: exit code {process.poll()}")
-
-
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

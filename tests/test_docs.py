@@ -13,12 +13,13 @@ import polars as pl
 import pytest
 
 from cli import demo_data
+from cli.demo_service import free_port
 from cli.main import app as psad
 from service.app import create_app
 from service.errors import REASONS, failure
 from service.schemas import ErrorResponse, RerankRequest, RerankResponse
 from service.settings import PREFIX, Settings
-from tests.shell import commands, free_port, run, server
+from tests.shell import commands, run, server
 
 DOCS = Path(__file__).parents[1] / "docs"
 OWN, OPERATIONS, API = (
@@ -70,15 +71,6 @@ def test_a_strangers_folder_becomes_a_served_model_by_the_page_alone(workplace: 
         assert file in OWN
         assert (workplace / file).stat().st_size > 1000
     assert (workplace / "build/beside-trees.html").exists()
-
-
-def test_every_alert_has_its_section() -> None:
-    rules = (DOCS.parent / "deploy/prometheus/rules/alerts.yml").read_text(encoding="utf-8")
-    alerts = re.findall(r"- alert: (\w+)", rules)
-    assert alerts
-    assert re.findall(r"^### (\w+)$", OPERATIONS, re.MULTILINE) == alerts
-    for anchor in re.findall(r"runbook_url: docs/operations\.md#(\w+)", rules):
-        assert anchor in [name.lower() for name in alerts]
 
 
 def test_the_settings_and_their_defaults_are_those_of_the_service() -> None:

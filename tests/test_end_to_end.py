@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cli.demo_service import free_port
 from data.dataset import Dataset
 from features.body import rerank_body
 from features.bundle import resolve
@@ -126,9 +126,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(place: Path) -> Iterator[str]:
     """The service, in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "serve", "bundles/shop", "--port", str(port)],
         cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)},

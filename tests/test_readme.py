@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from cli import demo_data
-from tests.shell import commands, free_port, run, server
+from cli.demo_service import free_port
+from tests.shell import commands, run, server
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from cli.demo_service import free_port
 from deploy.check.build import BUNDLE_IMAGE, IMAGE, Store
-from deploy.check.tools import Wrong, free_port, get, wait_for
+from deploy.check.tools import Wrong, get, wait_for
 
 FORBIDDEN_PACKAGES: Final = frozenset(
     ("torch", "onnx", "onnxscript", "polars", "pyarrow", "scipy", "lightgbm", "pip", "setuptools")

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import yaml
 
+from cli.demo_service import free_port
 from deploy.check.build import BUNDLE_IMAGE, IMAGE, Store
-from deploy.check.tools import Wrong, free_port, get, wait_for
+from deploy.check.tools import Wrong, get, wait_for
 
 _NAME: Final = "psad"
 _REQUEST: Final = {"candidates": ["1", "2", "3"], "deadline_ms": 5_000}

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import yaml
 
+from cli.demo_service import free_port
 from deploy.check.dashboards import metrics_named
-from deploy.check.tools import ROOT, RULES, Wrong, free_port, get, wait_for
+from deploy.check.tools import ROOT, RULES, Wrong, get, wait_for
 
 CONFIG: Final = ROOT / "deploy/prometheus/prometheus.yml"
 TARGET: Final = "psad:8000"  # as the file names the service; replaced by where it runs here

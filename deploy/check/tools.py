@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -67,13 +66,6 @@ def wait_for(what: str, holds: Callable[[], Any], seconds: float = 60) -> Any:
             pass
         time.sleep(0.2)
     raise Wrong(f"after {seconds:g} s there was still no {what}")
-
-
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _short(words: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import sys
@@ -21,14 +20,8 @@ from features.encode import Encoder
 from service.decode import Decoder
 from service.engine import Engine
 from service.grammar import Limits
+from tests.service import conftest as shared
 
-_shared = importlib.util.spec_from_file_location(
-    "shared_with_tests_of_the_service", Path(__file__).parents[1] / "service" / "conftest.py"
-)
-assert _shared is not None
-assert _shared.loader is not None
-shared = importlib.util.module_from_spec(_shared)
-_shared.loader.exec_module(shared)
 bundle = shared.bundle
 
 

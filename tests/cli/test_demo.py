@@ -41,13 +41,6 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((demo_service.HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 def test_the_same_seed_generates_the_same_bytes(tmp_path: Path) -> None:
     first, second, other = (
         demo_data.write(tmp_path / str(n), seed) for n, seed in enumerate((0, 0, 1))
@@ -168,7 +161,8 @@ def run_demo(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
         "PIP_FIND_LINKS": "", "http_proxy": nowhere, "https_proxy": nowhere,
     }  # fmt: skip
     return subprocess.run(
-        [sys.executable, "-m", "cli.demo", "--once", "--port", str(free_port()), *flags],
+        [sys.executable, "-m", "cli.demo", "--once", "--port",
+         str(demo_service.free_port()), *flags],
         cwd=folder, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -6,7 +6,6 @@ The datasets and models are those of tests/model.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +18,8 @@ from data.dataset import Dataset
 from export.bundle import export_run
 from export.onnx import Scorer, export_scorer
 from model.train import train
+from tests.model import conftest as shared
 
-_shared = importlib.util.spec_from_file_location(
-    "shared_with_tests_of_models", Path(__file__).parents[1] / "model" / "conftest.py"
-)
-assert _shared is not None
-assert _shared.loader is not None
-shared = importlib.util.module_from_spec(_shared)
-_shared.loader.exec_module(shared)
 dataset, plain, tools = shared.dataset, shared.plain, shared.tools
 
 TINY = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -59,17 +58,10 @@ def bundle(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written
 
 
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def url(bundle: Path) -> Iterator[str]:
     """The real service, in a process of its own."""
-    service = demo_service.start(bundle, free_port())
+    service = demo_service.start(bundle, demo_service.free_port())
     yield service.url
     service.stop()
 
@@ -83,7 +75,7 @@ def pretend() -> Iterator[Callable[[Answer], str]]:
     running = []
 
     def start(answer: Answer) -> str:
-        loop, port = asyncio.new_event_loop(), free_port()
+        loop, port = asyncio.new_event_loop(), demo_service.free_port()
         app = web.Application()
         app.router.add_post("/rerank", answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,8 @@ import pytest
 from paper import runner, study, worker
 from paper.cells import Run
 from paper.study import Asked
+from tests.model import conftest as shared
 
-_shared = importlib.util.spec_from_file_location(
-    "shared_with_tests_of_models", Path(__file__).parents[1] / "model" / "conftest.py"
-)
-assert _shared is not None
-assert _shared.loader is not None
-shared = importlib.util.module_from_spec(_shared)
-_shared.loader.exec_module(shared)
 dataset, plain = shared.dataset, shared.plain
 
 TINY = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,8 @@ import pytest
 from data.dataset import Dataset
 from model.train import train
 from report.sides import Sides, dataset_of, load, sides
+from tests.model import conftest as shared
 
-_shared = importlib.util.spec_from_file_location(
-    "shared_with_tests_of_models", Path(__file__).parents[1] / "model" / "conftest.py"
-)
-assert _shared is not None
-assert _shared.loader is not None
-shared = importlib.util.module_from_spec(_shared)
-_shared.loader.exec_module(shared)
 dataset, plain = shared.dataset, shared.plain
 
 TINY = {

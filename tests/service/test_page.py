@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,9 +109,7 @@ def test_before_a_model_is_there_the_page_is_told_so(
 @contextmanager
 def served(bundle: Path, *flags: str) -> Iterator[str]:
     """The address of a service process with the page."""
-    with socket.socket() as probe:
-        probe.bind((demo_service.HOST, 0))
-        port = int(probe.getsockname()[1])
+    port = demo_service.free_port()
     service = demo_service.start(bundle, port, "--page", "--deadline-ms", "10000", *flags)
     try:
         yield service.url
