@@ -6,24 +6,26 @@ encoding of a request beside them; without, the model in PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 
+from export.cost import Call, in_turn
 from export.parity import session
 from features.bundle import Bundle, resolve
 from features.encode import Encoder
 from model.latency import latency
 from report.sides import ReportError, Sides, Trained
 
-LISTS, WARM_UP = 300, 20
+LISTS = 101  # requests that are timed, again and again; a prime, so that a turn leaves none out
+SECONDS = 1.0  # about, for each step
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,20 @@ def _of_bundle(run: Trained, sides: Sides, bundle: Bundle) -> Iterator[Cost]:
     every = sides.lists[np.linspace(0, len(sides.lists) - 1, LISTS).astype(int)]
     requests = [sides.dataset.request(int(index)) for index in every]
     encoded = [encoder.encode_request(request)[0] for request in requests]
-    yield _timed("encoding a request", [partial(encoder.encode_request, one) for one in requests])
+    calls = {"encoding a request": _cycled(encoder.encode_request, requests)}
     graphs = {"the scorer in ONNX Runtime": bundle.scorer, "the generator": bundle.generator}
     for step, path in graphs.items():
         if path is not None:
-            run_graph = session(path).run
-            yield _timed(step, [partial(run_graph, None, arrays) for arrays in encoded])
+            calls[step] = _cycled(partial(session(path).run, None), encoded)
+    for step, times in in_turn(calls, SECONDS).items():
+        p50, p99 = np.quantile(times, [0.5, 0.99])
+        yield Cost(step, float(p50), float(p99))
+
+
+def _cycled(call: Callable[[Any], Any], values: Sequence[Any]) -> Call:
+    """A call that takes the values in turn."""
+    turn = cycle(values)
+    return lambda: call(next(turn))
 
 
 @contextmanager
@@ -75,15 +85,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _timed(step: str, calls: list[Callable[[], Any]]) -> Cost:
-    for call in calls[:WARM_UP]:
-        call()
-    times = []
-    for call in calls:
-        began = perf_counter()
-        call()
-        times.append(1000.0 * (perf_counter() - began))
-    p50, p99 = np.quantile(times, [0.5, 0.99])
-    return Cost(step, float(p50), float(p99))
