@@ -46,7 +46,7 @@ class ListParity:
     def __str__(self) -> str:
         return (
             f"{self.lists} generated lists, worth and chances at most "
-            f"{self.largest_difference:.1e} apart, {self.ties} other lists by ties"
+            f"{self.largest_difference:.1e} apart, {self.ties} ties broken otherwise"
         )
 
 
