@@ -61,7 +61,8 @@ def header(results: Results) -> dict[str, str]:
             if _screens(study)
             else ""
         ),
-        "configurations": f"paper/configs/NAME.toml, NAME as the rows say; {_budgets(results)}",
+        "configurations": "paper/configs/NAME.toml, NAME as the rows say, with what configs/data/ "
+        f"has for the data set; {_budgets(results)}",
         "command": _distinct(records, "reproduced_by"),
         "commit": _distinct(records, "commit"),
         "machine": _distinct(records, "machine"),
@@ -94,15 +95,19 @@ def tables(results: Results) -> list[Table]:
 
 
 def differs(results: Results, variant: str) -> str:
-    """What sets a variant apart from the base, in settings."""
-    study = results.study
-    for groups in results.groups.values():
-        if variant in groups and study.base in groups:
-            own, base = (
-                groups[one].first.content["configuration"] for one in (variant, study.base)
-            )
-            return _difference(own, base)
-    return ""
+    """What sets a variant apart from the base, in settings; by data set where it is not the same.
+
+    A data set has settings of its own, some for a variant (paper/configs/data/).
+    """
+    base = results.study.base
+    where: dict[str, list[str]] = {}
+    for name, groups in results.groups.items():
+        if variant in groups and base in groups:
+            own, theirs = (groups[one].first.content["configuration"] for one in (variant, base))
+            where.setdefault(_difference(own, theirs), []).append(name)
+    if len(where) < 2:
+        return next(iter(where), "")
+    return "; ".join(f"{', '.join(names)}: {text or 'nothing'}" for text, names in where.items())
 
 
 def metrics_of(results: Results, dataset: str) -> list[str]:

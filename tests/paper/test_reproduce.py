@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -13,8 +14,8 @@ import pytest
 from data.dataset import Dataset
 from model.evaluate import evaluate
 from model.train import load_run, train
+from paper import pages, runner, studies, study, worker
 from paper import reproduce as command
-from paper import runner, studies, study, worker
 from paper.records import Record, read_results
 from paper.reproduce import make_cells, run_cells
 from paper.studies import ablation, distillation, hyperparameters, interaction, quality
@@ -155,6 +156,27 @@ def test_the_page_has_means_deviations_and_paired_intervals(made: Asked) -> None
     assert f"| wo-ce | {np.mean(ours - full):+.4f} | [" in page
     for said in ("commit", "machine", "command", "date", "judged on", "| refine=0 |"):
         assert said in page
+
+
+def test_what_a_variant_differs_by_is_told_by_data_set_where_it_is_not_the_same(
+    made: Asked,
+) -> None:
+    found = read_results(
+        made, ablation.STUDY, lambda name, data: command.settings_of(name, made, data)
+    )
+    shop = found.groups["shop"]
+    twice = replace(found, groups={"shop": shop, "mall": shop})
+    assert pages.differs(twice, "wo-ce") == "refine=0"
+    assert pages.differs(twice, "full") == ""
+    other = copy.deepcopy(shop)
+    other["wo-ce"].first.content["configuration"]["settings"] |= {"polish": 9}
+    mixed = replace(found, groups={"shop": shop, "mall": shop, "yard": other})
+    assert pages.differs(mixed, "wo-ce") == "shop, mall: refine=0; yard: refine=0, polish=9"
+    same = copy.deepcopy(shop)
+    full = same["full"].first.content["configuration"]
+    same["wo-ce"].first.content["configuration"] = full
+    mixed = replace(found, groups={"shop": shop, "yard": same})
+    assert pages.differs(mixed, "wo-ce") == "shop: refine=0; yard: nothing"
 
 
 def test_a_failed_training_leaves_the_others_and_is_told_in_the_end(
