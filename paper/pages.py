@@ -138,11 +138,17 @@ def _quality(results: Results, mode: str) -> Table:
         found = [groups.get(variant) for groups in results.groups.values()]
         cells = [cell(results.groups[name].get(variant), mode, metric) for name, metric in wanted]
         if any(text != NOTHING for text in cells):
-            seeds = max(len(group.records) for group in found if group)
-            body.append((variant, differs(results, variant), str(seeds), *cells))
+            body.append((variant, differs(results, variant), _seeds(found), *cells))
     columns = ("variant", "differs by", "seeds", *(f"{n} {title_of(m)}" for n, m in wanted))
     note = f"Mean ± standard deviation over seeds; {results.study.split} lists."
     return Table(f"Quality of {NAMES[mode]}", columns, tuple(body), note)
+
+
+def _seeds(found: Sequence[Group | None]) -> str:
+    """How many; of each data set where they are not the same."""
+    counts = [len(group.records) if group else 0 for group in found]
+    several = {one for one in counts if one}
+    return str(*several) if len(several) == 1 else " / ".join(str(one or NOTHING) for one in counts)
 
 
 def _comparisons(results: Results, dataset: str, mode: str) -> list[Table]:

@@ -158,6 +158,16 @@ def test_the_page_has_means_deviations_and_paired_intervals(made: Asked) -> None
         assert said in page
 
 
+def test_seeds_are_counted_by_data_set_where_they_are_not_the_same(made: Asked) -> None:
+    (made.results / "ablation/shop/wo-ce-1.json").unlink()
+    shutil.copytree(made.results / "ablation/shop", made.results / "ablation/mall")
+    (made.results / "ablation/mall/full-1.json").unlink()
+    ablation.run(replace(made, datasets=()))
+    page = (made.results / "ablation.md").read_text()
+    assert "| wo-ce | refine=0 | 1 |" in page
+    assert "| full |  | 1 / 2 |" in page
+
+
 def test_what_a_variant_differs_by_is_told_by_data_set_where_it_is_not_the_same(
     made: Asked,
 ) -> None:
