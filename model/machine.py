@@ -20,9 +20,11 @@ def processor() -> str:
 def commit() -> str | None:
     """The commit of this code, with "+" where it was changed since; None outside git.
 
-    Results that are being written into paper/results are no change of the code.
+    Also where git knows the folder but not this file: installed inside another project, it is that
+    project's commit. Results that are being written into paper/results are no change of the code.
     """
-    here = Path(__file__).parents[1]
+    file = Path(__file__)
+    here = file.parents[1]
 
     def git(*words: str) -> str:
         return subprocess.run(
@@ -30,6 +32,7 @@ def commit() -> str | None:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "--", str(file))
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ".",
                       ":!paper/results")  # fmt: skip
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
