@@ -152,9 +152,11 @@ def _factor(axis: Axes, results: Results, factor: str, metric: str) -> None:
 def _beside(
     group: Group | None, base: Group | None, mode: str, metric: str
 ) -> tuple[float, float] | None:
-    """Difference of means from the base, and the deviation over seeds."""
-    ours = group.mean_and_deviation(mode, metric) if group else None
-    theirs = base.mean_and_deviation(mode, metric) if base else None
+    """Difference of means over the seeds that both have, and the deviation over these."""
+    if group is None or base is None:
+        return None
+    seeds = group.seeds & base.seeds
+    ours, theirs = (one.of(seeds).mean_and_deviation(mode, metric) for one in (group, base))
     if ours is None or theirs is None:
         return None
     return ours[0] - theirs[0], ours[1] or 0.0

@@ -140,7 +140,10 @@ def _quality(results: Results, mode: str) -> Table:
         if any(text != NOTHING for text in cells):
             body.append((variant, differs(results, variant), _seeds(found), *cells))
     columns = ("variant", "differs by", "seeds", *(f"{n} {title_of(m)}" for n, m in wanted))
-    note = f"Mean ± standard deviation over seeds; {results.study.split} lists."
+    note = (
+        f"Mean ± standard deviation over seeds; {results.study.split} lists. A variant is compared "
+        "with the base over the seeds that both have."
+    )
     return Table(f"Quality of {NAMES[mode]}", columns, tuple(body), note)
 
 
@@ -165,23 +168,24 @@ def _comparisons(results: Results, dataset: str, mode: str) -> list[Table]:
 def _against(
     groups: Mapping[str, Group], base: str, mode: str, metric: str
 ) -> dict[str, Comparison]:
-    """Every variant against the base, as far as values list by list are at hand.
+    """Every variant against the base over the seeds that both have, as far as values are at hand.
 
     A variant with the base's own settings is the base, and no comparison.
     """
-    fixed = groups[base].by_list(mode, metric) if base in groups else None
-    if fixed is None:
+    if base not in groups:
         return {}
-    users = (groups[base].first.lists or {})["users"]
-    same = groups[base].first.content["settings"]
-    others = {
-        name: group.by_list(mode, metric)
-        for name, group in groups.items()
-        if group.first.content["settings"] != same
-    }
-    pairs = {name: values for name, values in others.items() if values is not None}
-    found = correct([compare(values, fixed, users) for values in pairs.values()])
-    return dict(zip(pairs, found, strict=True))
+    settings = groups[base].first.content["settings"]
+    found = {}
+    for name, group in groups.items():
+        seeds = group.seeds & groups[base].seeds
+        if group.first.content["settings"] == settings or not seeds:
+            continue
+        ours, theirs = group.of(seeds), groups[base].of(seeds)
+        own, fixed = (one.by_list(mode, metric) for one in (ours, theirs))
+        if own is not None and fixed is not None:
+            users = (theirs.first.lists or {})["users"]
+            found[name] = compare(own, fixed, users)
+    return dict(zip(found, correct(list(found.values())), strict=True))
 
 
 def _difference(own: Mapping[str, Any], base: Mapping[str, Any]) -> str:

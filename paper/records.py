@@ -133,6 +133,15 @@ class Group:
         """The lowest seed's."""
         return self.records[0]
 
+    @property
+    def seeds(self) -> set[int]:
+        """Those that there are results of."""
+        return {record.content["seed"] for record in self.records}
+
+    def of(self, seeds: set[int]) -> Group:
+        """The results with one of these seeds."""
+        return Group(tuple(one for one in self.records if one.content["seed"] in seeds))
+
     def mean_and_deviation(self, mode: str, metric: str) -> tuple[float, float | None] | None:
         """Over seeds, no deviation of one; None where there is no such mode or metric."""
         means = [record.mean(mode, metric) for record in self.records]

@@ -158,6 +158,17 @@ def test_the_page_has_means_deviations_and_paired_intervals(made: Asked) -> None
         assert said in page
 
 
+def test_a_variant_is_compared_over_the_seeds_that_the_base_has_too(made: Asked) -> None:
+    (made.results / "ablation/shop/wo-ce-0.json").unlink()
+    ablation.run(replace(made, datasets=()))
+    page = (made.results / "ablation.md").read_text()
+    ours, full = (
+        np.load(made.results / f"ablation/shop/{name}-1.npz")["generator/ndcg@10"]
+        for name in ("wo-ce", "full")
+    )
+    assert f"| wo-ce | {np.mean(ours - full):+.4f} | [" in page
+
+
 def test_seeds_are_counted_by_data_set_where_they_are_not_the_same(made: Asked) -> None:
     (made.results / "ablation/shop/wo-ce-1.json").unlink()
     shutil.copytree(made.results / "ablation/shop", made.results / "ablation/mall")
