@@ -60,5 +60,5 @@ def remedy(error: ModuleNotFoundError) -> str | None:
     other = ", or '.[gpu]' on a CUDA machine" if extra == "cpu" else ""
     return (
         f"this command needs {package}, which is not installed here. "
-        f"In the project's folder: {sys.executable} -m pip install '.[{extra}]'{other}"
+        f"In the project's folder: {sys.executable} -m pip install -e '.[{extra}]'{other}"
     )

@@ -161,10 +161,14 @@ def train(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="The model: a file's name in model/.", show_default="psad")
+        str | None, typer.Option(help="psad, prm, dnn or lambdamart.", show_default="psad")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="A named configuration of the model.", show_default="robust")
+        str | None,
+        typer.Option(
+            help="Settings by one name: robust, or of psad shown, paper (as printed) or demo.",
+            show_default="robust",
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -184,8 +188,9 @@ def train(
     """Train a model on a dataset.
 
     RUN gets the configuration, the weights, the metrics, a log of every epoch and the learning
-    curves as a picture. The validation lists decide when to stop, and it ends with a table of the
-    model beside the reference orders on them; the test lists wait for `psad evaluate`.
+    curves as a picture. The validation lists decide when to stop, after 15 epochs at most where
+    `epochs=5` does not say otherwise, and it ends with a table of the model beside the reference
+    orders on them; the test lists wait for `psad evaluate`.
 
     \b
     Examples:

@@ -8,6 +8,7 @@ A bundle has the scoring network, and beside it the generator where the run trai
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
+from tqdm import tqdm
 
 from data.dataset import Dataset
 from export.generated import is_steady, list_cases, prove_lists
@@ -22,7 +24,7 @@ from export.onnx import GENERATED, Generator, Scorer, export_generator, export_s
 from export.parity import cases, prove, tensors
 from features.body import rerank_body
 from features.bundle import GENERATOR, GOLDEN, SCORER, GeneratorFacts, publish, seal, writing
-from features.encode import RawItems, Request
+from features.encode import Arrays, RawItems, Request
 from features.errors import BundleError
 from model.config import RunConfig
 from model.fit import ways
@@ -86,8 +88,8 @@ def _fit_for_service(ranker: Any, run: Path, config: RunConfig, beam: int | None
 
 def _scorer(ranker: Any, data: Dataset, path: Path, console: Console) -> tuple[Scorer, str]:
     scorer = export_scorer(ranker, data.schema, path)
-    with console.status("comparing torch and ONNX Runtime"):
-        parity = str(prove(scorer, path, cases(data.schema, data)))
+    asked = list(cases(data.schema, data))
+    parity = str(prove(scorer, path, _watched(asked, "comparing torch and ONNX Runtime", console)))
     console.print(f"parity: {parity}")
     return scorer, parity
 
@@ -96,12 +98,24 @@ def _generator(
     ranker: Any, beam: int | None, data: Dataset, path: Path, console: Console
 ) -> tuple[Generator, str]:
     ranker.beam = ranker.beam if beam is None else beam
-    with console.status("exporting the generator: a minute or so"):
-        generator = export_generator(ranker, data.schema, path)
-    with console.status("comparing torch and ONNX Runtime on generated lists"):
-        parity = str(prove_lists(generator, path, list_cases(data.schema, data)))
+    console.print("exporting the generator: a minute or so")
+    generator = export_generator(ranker, data.schema, path)
+    asked = list(list_cases(data.schema, data))
+    parity = str(
+        prove_lists(generator, path, _watched(asked, "comparing generated lists", console))
+    )
     console.print(f"parity: {parity}")
     return generator, parity
+
+
+def _watched(asked: Sequence[Arrays], what: str, console: Console) -> Iterable[Arrays]:
+    """A bar on a terminal, elsewhere a line: it takes seconds to minutes."""
+    lists = sum(len(arrays["candidate_mask"]) for arrays in asked)
+    if not console.is_terminal:
+        console.print(f"{what}: {lists:,} lists")
+        return asked
+    bar: Iterable[Arrays] = tqdm(asked, what, unit="batch", leave=False, dynamic_ncols=True)
+    return bar
 
 
 def _facts(ranker: Any) -> GeneratorFacts:

@@ -184,7 +184,7 @@ def main(
         typer.echo(f"open_loop: {error}", err=True)
         raise typer.Exit(USER_ERROR) from error
     except ModuleNotFoundError as error:
-        typer.echo(f"open_loop: needs {error.name}: pip install '.[loadtest]'", err=True)
+        typer.echo(f"open_loop: needs {error.name}: pip install -e '.[loadtest]'", err=True)
         raise typer.Exit(USER_ERROR) from error
     if any(step["distrust"] for step in report["steps"]):
         raise typer.Exit(UNTRUSTED)

@@ -253,7 +253,8 @@ class Loop:
             write_whole(self.folder / PROGRESS, lines)
         self.accelerator.log(record, step=state.epoch)
         self._checkpoint()
-        self.accelerator.print(f"epoch {state.epoch:3d}  " + _line(record, state.best_epoch))
+        of = f"epoch {state.epoch:3d}/{self.training.epochs}"
+        self.accelerator.print(f"{of}  {_line(record, state.best_epoch)}")
 
     def _checkpoint(self) -> None:
         """Written beside, then renamed; the one before goes only when it stands."""

@@ -24,7 +24,10 @@ def save_weights(module: nn.Module, folder: Path) -> None:
         k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()
     }
     with whole(folder / WEIGHTS) as beside:
+        beside.touch()
+        mode = beside.stat().st_mode
         save_file(state, beside)
+        beside.chmod(mode)  # safetensors makes a file for its owner alone
 
 
 def load_weights(module: nn.Module, folder: Path) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 
 import uvicorn
 
 from features.errors import PsadError
 from service.app import create_app
+from service.errors import StartRefused
 from service.settings import Settings
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight get `stop_seconds` to finish."""
+    """Serve until SIGTERM or SIGINT; requests in flight get `stop_seconds` to finish.
+
+    Raises StartRefused where the address cannot be listened on.
+    """
+    _refuse_taken(settings.host, settings.port)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -24,13 +30,25 @@ def serve(settings: Settings) -> None:
     )
 
 
+def _refuse_taken(host: str, port: int) -> None:
+    """uvicorn would say it too, by number and without a way out."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartRefused(
+                f"cannot listen on {host}, port {port}: {error.strerror}. Choose others with "
+                "--host and --port (RERANK_HOST, RERANK_PORT)."
+            ) from error
+
+
 def main() -> None:
     """Settings from the environment; a setting that is wrong ends with one sentence."""
     try:
-        settings = Settings.from_env()
+        serve(Settings.from_env())
     except PsadError as error:
         sys.exit(f"error: {error}")
-    serve(settings)
 
 
 if __name__ == "__main__":

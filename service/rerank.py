@@ -163,6 +163,8 @@ def _response(
         "model": {"name": engine.name, "version": engine.version} if engine else None,
         "results": results,
         "fallback": fallback,
+        "unknown_items": visit.unknown_items,
+        "unknown_features": visit.unknown_features,
         "timings_ms": {**_STAGES, **visit.timings_ms()},
     })  # fmt: skip
     headers = {"X-Rerank-Fallback": fallback} if fallback else None

@@ -116,6 +116,12 @@ class RerankResponse(BaseModel):
     model: ModelName | None
     results: list[Result]
     fallback: Reason | None
+    unknown_items: int | None = Field(
+        description="of candidates and history, not in the catalogue; null where nothing was scored"
+    )
+    unknown_features: dict[str, int] = Field(
+        description="features given in vain, and how often; those of no known name are `other`"
+    )
     timings_ms: Timings
 
 

@@ -25,7 +25,7 @@ class Visit:
     candidates: int | None = None  # None until decoded
     history: int = 0
     unknown_features: Mapping[str, int] = field(default_factory=dict)
-    unknown_items: int = 0
+    unknown_items: int | None = None  # None until encoded
     history_cut: int = 0
     order: Int64 | None = None  # (M,), where the model gave one
     scores: Sequence[float] = ()  # of the items returned
@@ -52,7 +52,7 @@ def count(visit: Visit, metrics: Metrics) -> None:
     metrics.history.observe(visit.history)
     for name, times in visit.unknown_features.items():
         metrics.unknown_features.labels(name).inc(times)
-    metrics.unknown_items.inc(visit.unknown_items)
+    metrics.unknown_items.inc(visit.unknown_items or 0)
     metrics.history_cut.inc(visit.history_cut)
     metrics.late.inc(visit.late)
     if visit.fallback:

@@ -61,7 +61,7 @@ def test_pip_arguments_reach_every_installation(tmp_path: Path) -> None:
 
 def test_the_extras_named_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    named = re.findall(r"pip install '\.\[(\w+)\]'", README)
+    named = re.findall(r"pip install (?:-e )?'\.\[(\w+)\]'", README)
     assert named
     assert set(named) <= set(project["optional-dependencies"])
 

@@ -172,6 +172,6 @@ def _lightgbm() -> Any:
         import lightgbm  # in an extra, and slow to import
     except ImportError as error:
         raise LambdaMARTError(
-            "lambdamart needs LightGBM, which is not installed: pip install '.[baselines]'"
+            "lambdamart needs LightGBM, which is not installed: pip install -e '.[baselines]'"
         ) from error
     return lightgbm

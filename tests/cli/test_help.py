@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.serve import HELP
+from model.psad import PRESETS
+from model.registry import names
 from service.settings import PREFIX, Settings
 
 WAY = ("prepare", "train", "evaluate", "export", "serve")
@@ -82,3 +84,9 @@ def test_a_missing_argument_is_named() -> None:
     result = runner.invoke(app, ["export", "runs/first"])
     assert result.exit_code == 2
     assert "BUNDLE" in result.output
+
+
+def test_models_and_presets_are_named_in_the_help_of_training() -> None:
+    text = help_of("train")
+    for name in (*names(), *PRESETS):
+        assert re.search(rf"\b{name}\b", text), name

@@ -139,5 +139,5 @@ def test_without_lightgbm_it_says_which_extra_to_install(
         return real(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(LambdaMARTError, match=r"pip install '\.\[baselines\]'"):
+    with pytest.raises(LambdaMARTError, match=r"pip install -e '\.\[baselines\]'"):
         Ranker(dataset.schema, SMALL).fit(dataset, Path())

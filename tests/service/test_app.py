@@ -125,12 +125,21 @@ def test_unknown_things_are_served_and_counted(serve: Any) -> None:
     response = api.post(body)
     assert response.status_code == 200
     assert response.json()["fallback"] is None
+    assert response.json()["unknown_items"] == 2
+    features = {"other": 3, "price": 1, "score": 1, "age": 1}
+    assert response.json()["unknown_features"] == features
     assert api.metric("unknown_items_total") == 2  # "cold", and "1" in the history that is kept
     assert api.metric("history_cut_total") == 2
     assert api.metric("unknown_features_total", feature="other") == 3
     for name in ("price", "score", "age"):
         assert api.metric("unknown_features_total", feature=name) == 1
     assert "shoe" not in api.get("/metrics").text
+
+
+def test_what_was_not_scored_counts_no_items(api: Any) -> None:
+    for candidates in (["never seen"], []):
+        answer = api.post({"candidates": candidates}).json()
+        assert (answer["unknown_items"], answer["unknown_features"]) == (None, {})
 
 
 def test_the_body_limit_holds_announced_or_not(serve: Any) -> None:

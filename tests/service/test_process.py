@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -76,6 +77,19 @@ def test_a_process_starts_serves_and_stops_on_sigterm(start: Start, command: str
     assert time.monotonic() - begun < 5
     events = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
     assert [one["event"] for one in events] == ["starting", "model_loaded", "stopped"]
+
+
+def test_a_port_that_is_taken_is_said_with_the_way_out(start: Start) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        process, _ = start("service", RERANK_PORT=port)
+        _, lines = process.communicate(timeout=30)
+    assert process.returncode == 1
+    said = f"cannot listen on 127.0.0.1, port {port}: Address already in use. Choose others"
+    assert said in lines
+    assert "Traceback" not in lines
 
 
 def test_a_process_serves_both_modes_of_one_bundle(start: Start, both: Path) -> None:
