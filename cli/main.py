@@ -21,6 +21,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import Verbs
+from cli.publish import add_publish
 from cli.serve import add_serve
 from features.runtime import refuse_telemetry
 
@@ -327,6 +328,9 @@ def export(
             min=1, help="How many lists the generator searches.", show_default="as RUN has it"
         ),
     ] = None,
+    publish: Annotated[
+        bool, typer.Option(help="Put it in service, or leave that to `psad publish`.")
+    ] = True,
 ) -> None:
     """Turn a run into a bundle to serve.
 
@@ -337,14 +341,15 @@ def export(
     \b
     Examples:
       psad export runs/first bundles/psad/1
-      psad export runs/first bundles/psad/2 --beam 8
+      psad export runs/first bundles/psad/2 --beam 8 --no-publish
     """
     from export.bundle import export_run
 
-    export_run(run, bundle, dataset=dataset, beam=beam)
+    export_run(run, bundle, dataset=dataset, beam=beam, current=publish)
 
 
 add_serve(app)
+add_publish(app)
 
 
 @app.command()

@@ -29,6 +29,8 @@ HELP = {
     "max_inflight": "Requests inside the process; beyond it: overload.",
     "max_queue": "Requests waiting for the model; beyond it: overload.",
     "api_key": "Bearer key that callers must send; safer given as the variable.",
+    "admin_key": "Bearer key of /admin, which is off without one; not the callers' key.",
+    "watch_seconds": "Look this often whether another version was published; 0: only at the start.",
     "page": "A page at / to look at lists before and after; for people, not for production: "
     "its samples are lists of real users.",
     "stop_seconds": "Time that requests in flight have after SIGTERM.",

@@ -42,8 +42,9 @@ def export_run(
     *,
     dataset: Path | str | None = None,
     beam: int | None = None,
+    current: bool = True,
 ) -> Path:
-    """Write bundles/NAME/VERSION and make it the version in service; returns its folder.
+    """Write bundles/NAME/VERSION, and where `current`, put it in service; returns its folder.
 
     `dataset` is where the run's dataset lies now, if it was moved; `beam` how many lists the
     generator searches, in place of the run's own setting. Raises ParityError where torch and ONNX
@@ -65,9 +66,11 @@ def export_run(
             described["generator"] = _facts(ranker)
         _write_rest(temporary, data, scorer, generator)
         seal(temporary, **described)
-    publish(folder)
+    if current:
+        publish(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    console.print(f"{folder} ({size / 1e6:.1f} MB) is the version in service of {folder.parent}")
+    where = f"the version in service of {folder.parent}" if current else "written, not published"
+    console.print(f"{folder} ({size / 1e6:.1f} MB) is {where}")
     return folder
 
 

@@ -1,8 +1,9 @@
 """Bundle: the immutable folder that export writes and the service loads.
 
 bundles/NAME/VERSION/: manifest.json, schema.json, scorer.onnx, optionally generator.onnx,
-catalogue/, golden.json. bundles/NAME/CURRENT holds the version in service and the sha256 of its
-manifest; the manifest holds the sha256 of every other file. Nothing in a bundle is code.
+catalogue/, golden.json. bundles/NAME/CURRENT (features/pointer.py) holds the version in service and
+the sha256 of its manifest; the manifest holds the sha256 of every other file. Nothing in a bundle
+is code.
 """
 
 from __future__ import annotations
@@ -10,23 +11,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from features.catalogue import FILES, Catalogue
 from features.errors import BundleError
+from features.pointer import CURRENT, Pointer, Version, read_pointer, safe, write_pointer
 from features.schema import FeatureSchema
 
 MANIFEST = "manifest.json"
-CURRENT = "CURRENT"
 SCORER = "scorer.onnx"
 GENERATOR = "generator.onnx"
 GOLDEN = "golden.json"
@@ -76,8 +76,11 @@ class Manifest(BaseModel):
 class Bundle:
     """A verified bundle: every file is as it was written."""
 
-    def __init__(self, folder: Path, manifest: Manifest, schema: FeatureSchema) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, schema: FeatureSchema, digest: str
+    ) -> None:
         self.folder, self.manifest, self.schema = folder, manifest, schema
+        self.digest = digest  # sha256 of the manifest, which CURRENT names
         self.catalogue = Catalogue.load(folder / "catalogue", schema)
 
     @property
@@ -102,7 +105,8 @@ class Bundle:
     def load(cls, folder: Path, manifest_sha256: str | None = None) -> Bundle:
         """Read and verify; raises BundleError naming the file that is missing or altered."""
         text = _read(folder / MANIFEST)
-        if manifest_sha256 not in (None, hashlib.sha256(text).hexdigest()):
+        digest = hashlib.sha256(text).hexdigest()
+        if manifest_sha256 not in (None, digest):
             raise BundleError(f"{folder / MANIFEST} is not the manifest that was published")
         try:
             manifest = Manifest.model_validate_json(text)
@@ -112,7 +116,7 @@ class Bundle:
         schema = FeatureSchema.load(folder / "schema.json")
         if schema.fingerprint() != manifest.fingerprint:
             raise BundleError(f"{folder}: the schema is not the one the manifest was made for")
-        return cls(folder, manifest, schema)
+        return cls(folder, manifest, schema, digest)
 
 
 def resolve(folder: Path) -> Bundle:
@@ -125,13 +129,8 @@ def resolve(folder: Path) -> Bundle:
             f"{folder} holds neither {MANIFEST} nor {CURRENT}: give the folder that "
             "`psad export RUN BUNDLE` wrote, or the one above it."
         )
-    stated = _read_json(pointer)
-    try:
-        version, digest = str(stated["version"]), str(stated["manifest_sha256"])
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"{pointer} cannot be read: publish a version again") from error
-    _safe(version)
-    return Bundle.load(folder / version, digest)
+    found = read_pointer(folder)
+    return Bundle.load(folder / found.version, found.manifest_sha256)
 
 
 @contextmanager
@@ -164,20 +163,37 @@ def seal(folder: Path, **fields: Any) -> Manifest:
     return manifest
 
 
-def publish(folder: Path) -> None:
-    """Make `bundles/NAME/VERSION` the version in service, by an atomic rename of CURRENT."""
-    digest = hashlib.sha256(_read(folder / MANIFEST)).hexdigest()
-    text = json.dumps({"version": folder.name, "manifest_sha256": digest})
-    handle, name = tempfile.mkstemp(prefix=f".{CURRENT}-", dir=folder.parent)
+def publish(folder: Path) -> Pointer:
+    """Make `bundles/NAME/VERSION` the version in service; what was there is the previous one.
+
+    Raises BundleError where the folder holds no version.
+    """
+    home, digest = folder.parent, hashlib.sha256(_read(folder / MANIFEST)).hexdigest()
+    version = Version(version=folder.name, manifest_sha256=digest)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(folder.parent / CURRENT)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        pointer = read_pointer(home).moved(version)
+    except BundleError:  # none as yet, or none that can be gone back to
+        pointer = Pointer(**version.model_dump())
+    write_pointer(home, pointer)
+    return pointer
+
+
+def roll_back(home: Path) -> Pointer:
+    """Put the previous version of `bundles/NAME` in service again; what was there is previous now.
+
+    Raises BundleError where there is none, or where its manifest is not the published one.
+    """
+    pointer = read_pointer(home)
+    if pointer.previous is None:
+        raise BundleError(f"{home / CURRENT} names no version before {pointer.version}.")
+    back = pointer.moved(pointer.previous)
+    text = _read(home / back.version / MANIFEST)
+    if hashlib.sha256(text).hexdigest() != back.manifest_sha256:
+        raise BundleError(
+            f"{home / back.version / MANIFEST} is not the manifest that was published"
+        )
+    write_pointer(home, back)
+    return back
 
 
 def sha256_of(path: Path) -> str:
@@ -195,21 +211,13 @@ def _verify(folder: Path, manifest: Manifest) -> None:
     if manifest.generator is None and GENERATOR in manifest.files:
         raise BundleError(f"{folder / MANIFEST} does not say what {GENERATOR} was made for")
     for name, digest in manifest.files.items():
-        path = folder / _safe(name)
+        path = folder / safe(name)
         if not path.is_file():
             raise BundleError(f"{path} is missing from the bundle: export it again.")
         if path.resolve() != folder.resolve() / name:
             raise BundleError(f"{path} is a link, and a bundle holds its files itself.")
         if sha256_of(path) != digest:
             raise BundleError(f"{path} was altered since export: export it again.")
-
-
-def _safe(name: str) -> str:
-    """A relative path that cannot leave the bundle."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or set(name) & {"\\", "\0"}:
-        raise BundleError(f"the path {name[:40]!r} leaves the bundle")
-    return name
 
 
 def _read(path: Path) -> bytes:

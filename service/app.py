@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service import docs, logs
+from service.admin import add_admin
 from service.boundary import RERANK_PATHS, Boundary
 from service.engine import check_runtime
 from service.errors import ApiError, error_response
@@ -37,21 +38,14 @@ class Service:
         self.settings = settings
         self.metrics = Metrics(CollectorRegistry(), settings.deadline_ms / 1_000.0)
         self.lag = LoopLag()
-        self.models = Models(settings, self.metrics)
         self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
+        self.models = Models(settings, self.metrics, self.worker.learn)
         self.reranker = Reranker(settings, self.models, self.worker, self.metrics)
 
     @property
     def ready(self) -> bool:
         """Whether requests get scores. The place of draining: it will say no here."""
         return self.models.current is not None and self.worker.alive
-
-    async def load(self) -> None:
-        """Load the model and take its times from the warm-up."""
-        await self.models.load()
-        if self.models.current is not None:
-            for mode, seconds in self.models.current.seconds.items():
-                self.worker.learn(mode, seconds)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -60,14 +54,17 @@ class Service:
         self.worker.start()
         self.lag.start()
         logs.event("starting", bundle=self.settings.bundle.name, device=self.settings.device)
-        loading = asyncio.create_task(self.load())
+        tasks = [asyncio.create_task(self.models.load())]
         if self.settings.device != "cpu":
-            await loading  # a device that is not there must stop the start, not turn up later
+            await tasks[0]  # a device that is not there must stop the start, not turn up later
+        if self.settings.watch_seconds:
+            tasks.append(asyncio.create_task(self.models.watch(self.settings.watch_seconds)))
         try:
             yield
         finally:
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self.lag.stop()
             self.worker.stop()
             logs.event("stopped")
@@ -97,6 +94,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     _add_routes(app, service)
+    if settings.admin_key:
+        add_admin(app, settings, service.models)
     if settings.page:
         add_page(app, settings, service.models)
     docs.document(app)

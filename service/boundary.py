@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Final
 
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
+from service.admin import ADMIN
 from service.errors import ApiError, error_response
 from service.lag import LoopLag
 from service.metrics import Metrics
@@ -33,10 +35,9 @@ class Boundary:
         self, app: ASGIApp, settings: Settings, metrics: Metrics, lag: LoopLag, rerank: ASGIApp
     ) -> None:
         self._app, self._metrics, self._lag, self._rerank = app, metrics, lag, rerank
-        key = settings.api_key
         # the page's own files tell nothing, and a browser that opens them sends no key yet
         self._open = OPEN_PATHS.union(FILES) if settings.page else OPEN_PATHS
-        self._key = None if key is None else b"Bearer " + key.get_secret_value().encode()
+        self._key, self._admin_key = _bearer(settings.api_key), _bearer(settings.admin_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other kinds of scope pass through."""
@@ -76,10 +77,12 @@ class Boundary:
         return self._rerank if hot else self._app
 
     def _admits(self, scope: Scope) -> bool:
-        if self._key is None or scope["path"] in self._open:
+        admin = scope["path"].startswith(ADMIN) and self._admin_key is not None
+        key = self._admin_key if admin else self._key  # a caller's key opens nothing of /admin
+        if key is None or scope["path"] in self._open:
             return True
         given = next(_header(scope, b"authorization"), b"")
-        return hmac.compare_digest(given, self._key)
+        return hmac.compare_digest(given, key)
 
 
 class _Answer:
@@ -97,6 +100,11 @@ class _Answer:
                 (b"x-request-id", self.visit.request_id.encode("ascii")),
             ]
         await self._send(message)
+
+
+def _bearer(key: SecretStr | None) -> bytes | None:
+    """The header's value that a key asks for."""
+    return None if key is None else b"Bearer " + key.get_secret_value().encode()
 
 
 def _header(scope: Scope, name: bytes) -> Iterator[bytes]:

@@ -33,6 +33,15 @@ RERANK_RESPONSES: dict[int | str, dict[str, Any]] = {
     **{status: {"model": ErrorResponse, "description": text} for status, text in _ERRORS.items()},
 }
 KEYED: dict[int | str, dict[str, Any]] = {401: RERANK_RESPONSES[401]}
+ADMIN: dict[int | str, dict[str, Any]] = {
+    **KEYED,
+    404: {"model": ErrorResponse, "description": "There is no such version."},
+    409: {
+        "model": ErrorResponse,
+        "description": "The version does not pass, there is none to go back to, or CURRENT cannot "
+        "be written. What served goes on.",
+    },
+}
 NOT_READY: dict[int | str, dict[str, Any]] = {
     503: {"model": ErrorResponse, "description": "Not ready to serve."}
 }

@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from features.encode import Arrays, Request
 from features.errors import BundleError
 from service.decode import Decoder
-from service.engine import Engine, Generated, best_first
+from service.engine import Engine, Generated, NonFinite, best_first
 from service.errors import ApiError, Mode
 
 TOLERANCE: Final = 1e-4  # floats and scores
@@ -26,10 +26,7 @@ TIE: Final = 1e-5  # scores closer than this may come in either order
 
 
 def replay(engine: Engine, decoder: Decoder) -> dict[Mode, float]:
-    """Replay all of them; seconds of each mode's last run. Raises BundleError naming what differs.
-
-    A prediction that is no number is raised as NonFinite.
-    """
+    """Replay all of them; seconds of each mode's last run. Raises BundleError naming what differs."""
     entries = engine.bundle.golden()
     if not entries:
         raise BundleError("golden.json holds no request to prove the bundle by: export it again.")
@@ -44,6 +41,9 @@ def replay(engine: Engine, decoder: Decoder) -> dict[Mode, float]:
             _same_results(engine, asked.raw, entry)
         except ApiError as error:
             raise BundleError(f"golden request {number}: {error.param}: {error.message}") from error
+        except NonFinite as error:
+            said = f"golden request {number}: {error.count} predictions are no finite numbers"
+            raise BundleError(said) from error
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise BundleError(f"golden request {number}: {str(error)[:200]}") from error
     return seconds

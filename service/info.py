@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import metadata
 
 from features.schema import Feature
 from service.engine import Engine
-from service.models import Models
-from service.schemas import FeatureInfo, GeneratorInfo, Info, LimitsInfo, ModelName, SchemaInfo
+from service.models import Model, Models
+from service.schemas import (
+    FeatureInfo,
+    GeneratorInfo,
+    Info,
+    LimitsInfo,
+    ModelName,
+    RefusedInfo,
+    SchemaInfo,
+)
 from service.settings import Settings
 
 
@@ -19,7 +28,10 @@ def describe(settings: Settings, models: Models) -> Info:
     return Info(
         state=models.state,
         reason=models.reason,
-        model=ModelName(name=engine.name, version=engine.version) if engine else None,
+        model=name_of(models.current),
+        previous=name_of(models.previous),
+        refused=refused_of(models),
+        process=os.getpid(),
         schema=_schema(engine) if engine else None,
         modes=list(engine.modes) if engine else [],
         generator=GeneratorInfo(**facts.model_dump()) if facts else None,
@@ -27,6 +39,17 @@ def describe(settings: Settings, models: Models) -> Info:
         limits=_limits(settings),
         versions={"psad": package_version(), "onnxruntime": package_version("onnxruntime")},
     )
+
+
+def name_of(model: Model | None) -> ModelName | None:
+    """How callers know it."""
+    return ModelName(name=model.engine.name, version=model.engine.version) if model else None
+
+
+def refused_of(models: Models) -> RefusedInfo | None:
+    """The newest version that did not pass, if none took over since."""
+    one = models.refused
+    return RefusedInfo(version=one.version, reason=one.reason) if one else None
 
 
 def package_version(name: str = "psad") -> str:

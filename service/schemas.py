@@ -187,12 +187,45 @@ class LimitsInfo(BaseModel):
     deadline_ms: float
 
 
+class RefusedInfo(BaseModel):
+    """A version that did not pass; what served before goes on."""
+
+    version: str | None = Field(description="null where CURRENT cannot be read")
+    reason: str
+
+
+class VersionInfo(BaseModel):
+    """One version of the bundle."""
+
+    version: str
+    created: str | None = Field(description="when it was exported; null where it cannot be read")
+    status: Literal["current", "previous"] | None
+
+
+class VersionsInfo(BaseModel):
+    """What can be served, and what is."""
+
+    model: ModelName | None = Field(description="what this worker serves")
+    versions: list[VersionInfo] = Field(description="by the pointer, which workers follow")
+    refused: RefusedInfo | None
+
+
+class Served(BaseModel):
+    """A version that took over."""
+
+    model: ModelName
+    previous: ModelName | None
+
+
 class Info(BaseModel):
     """What serves here."""
 
     state: Literal["loading", "ready", "failed"]
     reason: str | None = Field(description="why loading failed")
     model: ModelName | None
+    previous: ModelName | None = Field(description="kept loaded, to go back to")
+    refused: RefusedInfo | None = Field(description="a version since then that was not taken")
+    process: int = Field(description="of the worker that answers")
     schema_: SchemaInfo | None = Field(alias="schema")
     modes: list[str] = Field(description="what `mode` of a request may be")
     generator: GeneratorInfo | None

@@ -17,7 +17,8 @@ from service.settings import PREFIX, Settings
 
 WAY = ("prepare", "train", "evaluate", "export", "serve")
 VERBS = (
-    "prepare", "train", "evaluate", "report", "export", "serve", "bench", "simulate", "reproduce",
+    "prepare", "train", "evaluate", "report", "export", "serve", "publish", "rollback",
+    "bench", "simulate", "reproduce",
 )  # fmt: skip
 runner = CliRunner()
 

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.bundle import Bundle, GeneratorFacts, publish, resolve, seal, sha256_of, writing
+from features.bundle import (
+    Bundle,
+    GeneratorFacts,
+    publish,
+    resolve,
+    roll_back,
+    seal,
+    sha256_of,
+    writing,
+)
 from features.catalogue import Catalogue
 from features.errors import BundleError
 from features.schema import FeatureSchema
@@ -194,6 +203,30 @@ def test_the_published_version_is_the_one_in_service(bundle: Path) -> None:
     assert resolve(bundle.parent).manifest.version == "v2"
     assert resolve(bundle).manifest.version == "v1"  # the folder itself, whatever is in service
     assert sorted(path.name for path in bundle.parent.iterdir()) == ["CURRENT", "v1", "v2"]
+
+
+def test_rolling_back_puts_the_version_before_in_service_and_then_the_newer_again(
+    bundle: Path,
+) -> None:
+    home, second = bundle.parent, Path(shutil.copytree(bundle, bundle.parent / "v2"))
+    reseal(second, version="v2")
+    publish(bundle)
+    with pytest.raises(BundleError, match="names no version before v1"):
+        roll_back(home)
+    publish(second)
+    assert roll_back(home).version == resolve(home).manifest.version == "v1"
+    assert roll_back(home).version == resolve(home).manifest.version == "v2"
+
+
+def test_a_version_that_was_altered_is_not_gone_back_to(bundle: Path) -> None:
+    second = Path(shutil.copytree(bundle, bundle.parent / "v2"))
+    reseal(second, version="v2")
+    publish(bundle)
+    publish(second)
+    reseal(bundle, name="another")
+    with pytest.raises(BundleError, match="is not the manifest that was published"):
+        roll_back(bundle.parent)
+    assert resolve(bundle.parent).manifest.version == "v2"
 
 
 def test_a_manifest_changed_after_publication_is_refused(bundle: Path) -> None:

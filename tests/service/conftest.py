@@ -159,10 +159,12 @@ def write_bundle(
     entries: list[Any] | None = None,
     generates: onnx.ModelProto | None = None,
     titles: Sequence[str] | None = None,
+    name: str = "1",
+    published: bool = True,
 ) -> Path:
-    """bundles/toy/1 below `folder`, published; returns bundles/toy."""
+    """bundles/toy/NAME below `folder`, published; returns bundles/toy."""
     items, home = catalogue(titles), folder / "bundles" / "toy"
-    with writing(home / "1") as version:
+    with writing(home / name) as version:
         SCHEMA.save(version / "schema.json")
         items.save(version / "catalogue")
         onnx.save(model or scorer(), version / "scorer.onnx")
@@ -170,9 +172,10 @@ def write_bundle(
             onnx.save(generates, version / "generator.onnx")
         entries = golden(items) if entries is None else entries
         (version / "golden.json").write_text(json.dumps({"requests": entries}))
-        seal(version, name="toy-s", version="1", created="2026-01-01T00:00:00Z",
+        seal(version, name="toy-s", version=name, created="2026-01-01T00:00:00Z",
              fingerprint=SCHEMA.fingerprint(), generator=generates and FACTS)  # fmt: skip
-    publish(home / "1")
+    if published:
+        publish(home / name)
     return home
 
 
@@ -204,6 +207,17 @@ class Api:
         while self.service.models.state == "loading" and time.monotonic() < end:
             await asyncio.sleep(0.005)
 
+    def wait_for(self, holds: Callable[[], bool]) -> bool:
+        """Let the loop turn until something holds, for ten seconds at most."""
+
+        async def wait() -> bool:
+            end = time.monotonic() + 10
+            while not holds() and time.monotonic() < end:
+                await asyncio.sleep(0.005)
+            return holds()
+
+        return self.runner.run(wait())
+
     def get(self, path: str, **headers: str) -> httpx.Response:
         """GET."""
         return self.runner.run(self.client.get(path, headers=headers))
@@ -222,7 +236,7 @@ class Api:
 
         return self.runner.run(all_of_them())
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The value of one sample, 0 where it does not exist."""
         return self.service.metrics.registry.get_sample_value(f"rerank_{name}", labels) or 0.0
 

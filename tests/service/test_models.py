@@ -108,4 +108,4 @@ def test_weights_that_are_not_numbers_are_found_before_serving(
     serve: Any, toy: Any, tmp_path: Path
 ) -> None:
     home = toy.write(tmp_path, toy.scorer(extra=float("nan")))
-    assert "nonfinite" in refused(serve(bundle=home), home)
+    assert "3 predictions are no finite numbers" in refused(serve(bundle=home), home)

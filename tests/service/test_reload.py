@@ -1,0 +1,214 @@
+"""Another version takes over while requests are served, or it does not and nothing changes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from features.bundle import publish, roll_back
+from service.models import Models
+
+BODY = {"candidates": ["100", "109"]}
+KEY = {"authorization": "Bearer secret"}
+
+
+@pytest.fixture
+def home(toy: Any, tmp_path: Path) -> Path:
+    """bundles/toy with version 1 in service, and 2 beside it."""
+    toy.write(tmp_path)
+    return toy.write(tmp_path, name="2", published=False)
+
+
+@pytest.fixture
+def served(serve: Any, home: Path) -> Any:
+    """A service that looks at the pointer all the time, and may be told."""
+    return serve(bundle=home, watch_seconds=0.01, admin_key="secret").loaded()
+
+
+def version(api: Any) -> str:
+    """Who answers."""
+    return api.post(BODY).json()["model"]["version"]
+
+
+def bad(toy: Any, home: Path, name: str = "3") -> Path:
+    """A version that gives no numbers."""
+    toy.write(home.parents[1], toy.scorer(extra=float("nan")), name=name, published=False)
+    return home / name
+
+
+def test_what_is_published_takes_over(served: Any, home: Path) -> None:
+    assert version(served) == "1"
+    publish(home / "2")
+    assert served.wait_for(lambda: served.engine.version == "2")
+    assert version(served) == "2"
+    assert served.metric("model_info", name="toy-s", version="2") == 1
+    assert served.metric("model_info", name="toy-s", version="1") == 0
+    assert served.metric("model_reload_total", result="success") == 2
+    info = served.get("/info").json()
+    assert (info["model"]["version"], info["previous"]["version"]) == ("2", "1")
+    assert info["process"] == os.getpid()
+    roll_back(home)
+    assert served.wait_for(lambda: served.engine.version == "1")
+
+
+def test_the_version_before_is_not_loaded_again(served: Any, home: Path, monkeypatch: Any) -> None:
+    first = served.service.models.current
+    publish(home / "2")
+    assert served.wait_for(lambda: served.engine.version == "2")
+    monkeypatch.setattr(Models, "_loaded", None)
+    roll_back(home)
+    assert served.wait_for(lambda: served.service.models.current is first)
+
+
+def test_a_version_that_does_not_pass_leaves_the_old_one_serving(
+    served: Any, toy: Any, home: Path
+) -> None:
+    publish(bad(toy, home))
+    assert served.wait_for(lambda: served.service.models.refused is not None)
+    assert version(served) == "1"
+    assert served.get("/readyz").status_code == 200
+    info = served.get("/info").json()
+    assert info["state"] == "ready"
+    said = "golden request 0: 3 predictions are no finite numbers"
+    assert info["refused"] == {"version": "3", "reason": said}
+    assert served.metric("model_reload_total", result="failure") == 1
+    assert served.metric("model_info", name="toy-s", version="1") == 1
+    publish(home / "2")
+    assert served.wait_for(lambda: served.engine.version == "2")
+    assert served.get("/info").json()["refused"] is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"version": "9", "manifest_sha256": ""}'])
+def test_a_pointer_that_is_none_leaves_the_old_version_serving(
+    served: Any, home: Path, content: str
+) -> None:
+    (home / "CURRENT").write_text(content)
+    assert served.wait_for(lambda: served.service.models.refused is not None)
+    assert version(served) == "1"
+
+
+def test_a_bad_version_is_tried_once_and_not_at_every_look(
+    served: Any, toy: Any, home: Path
+) -> None:
+    publish(bad(toy, home))
+    assert served.wait_for(lambda: served.service.models.refused is not None)
+    served.runner.run(asyncio.sleep(0.2))
+    assert served.metric("model_reload_total", result="failure") == 1
+
+
+def test_a_service_that_started_before_its_bundle_finds_it(
+    serve: Any, toy: Any, tmp_path: Path
+) -> None:
+    api = serve(bundle=tmp_path / "bundles" / "toy", watch_seconds=0.01).loaded()
+    assert api.get("/readyz").status_code == 503
+    toy.write(tmp_path)
+    assert api.wait_for(lambda: api.service.ready)
+    assert api.get("/info").json()["reason"] is None
+
+
+def test_nothing_is_looked_at_where_that_is_not_wanted(serve: Any, home: Path) -> None:
+    api = serve(bundle=home, watch_seconds=0).loaded()
+    publish(home / "2")
+    api.runner.run(asyncio.sleep(0.05))
+    assert version(api) == "1"
+
+
+def test_requests_are_answered_while_a_version_loads(
+    served: Any, home: Path, monkeypatch: Any
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    load = Models._loaded
+
+    def slow(*given: Any) -> Any:
+        begun.set()
+        assert go_on.wait(10)
+        return load(*given)
+
+    monkeypatch.setattr(Models, "_loaded", slow)
+    publish(home / "2")
+    assert served.wait_for(begun.is_set)
+    assert version(served) == "1"
+    go_on.set()
+    assert served.wait_for(lambda: served.engine.version == "2")
+
+
+def test_an_administrator_chooses_the_version(served: Any, home: Path) -> None:
+    answer = served.post(b"", "/admin/models/2/load", **KEY)
+    assert answer.status_code == 200
+    assert [answer.json()[key]["version"] for key in ("model", "previous")] == ["2", "1"]
+    assert version(served) == "2"
+    listed = served.get("/admin/models", **KEY).json()
+    assert {one["version"]: one["status"] for one in listed["versions"]} == {
+        "2": "current", "1": "previous"
+    }  # fmt: skip
+    assert served.post(b"", "/admin/rollback", **KEY).json()["model"]["version"] == "1"
+    assert version(served) == "1"
+
+
+def test_another_worker_comes_along(served: Any, serve: Any, home: Path) -> None:
+    other = serve(bundle=home, watch_seconds=0.01).loaded()
+    served.post(b"", "/admin/models/2/load", **KEY)
+    assert other.wait_for(lambda: other.engine.version == "2")
+
+
+def test_a_version_that_does_not_pass_is_not_published(served: Any, toy: Any, home: Path) -> None:
+    bad(toy, home)
+    before = (home / "CURRENT").read_bytes()
+    answer = served.post(b"", "/admin/models/3/load", **KEY)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (409, "not_served")
+    assert (home / "CURRENT").read_bytes() == before
+    assert version(served) == "1"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kind"),
+    [
+        ("models/4/load", 404, "no_such_version"),
+        ("models/../load", 404, "not_found"),
+        ("models/%2E%2E%2Ftoy%2F2/load", 404, "not_found"),
+        ("models/CURRENT/load", 404, "no_such_version"),
+        ("rollback", 409, "not_served"),
+    ],
+)
+def test_what_is_not_there_is_not_served(served: Any, path: str, status: int, kind: str) -> None:
+    answer = served.post(b"", f"/admin/{path}", **KEY)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
+    assert version(served) == "1"
+
+
+def test_a_folder_that_cannot_be_written_is_said(served: Any, monkeypatch: Any) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("service.models.publish", refuse)
+    answer = served.post(b"", "/admin/models/2/load", **KEY)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (409, "read_only")
+    assert "psad publish" in answer.json()["error"]["message"]
+    assert version(served) == "1"
+
+
+def test_one_version_s_folder_is_served_alone(serve: Any, home: Path) -> None:
+    api = serve(bundle=home / "1", watch_seconds=0.01, admin_key="secret").loaded()
+    publish(home / "2")
+    assert api.post(b"", "/admin/rollback", **KEY).status_code == 409
+    assert version(api) == "1"
+
+
+def test_admin_is_off_without_its_key(serve: Any, home: Path) -> None:
+    api = serve(bundle=home).loaded()
+    assert api.get("/admin/models").status_code == 404
+    assert not [path for path in api.get("/openapi.json").json()["paths"] if "admin" in path]
+
+
+@pytest.mark.parametrize("header", [{}, {"authorization": "Bearer callers"}])
+def test_admin_asks_for_its_own_key(serve: Any, home: Path, header: dict[str, str]) -> None:
+    api = serve(bundle=home, api_key="callers", admin_key="secret").loaded()
+    assert api.get("/admin/models", **header).status_code == 401
+    assert api.post(b"", "/admin/models/2/load", **header).status_code == 401
+    assert api.post(BODY, **KEY).status_code == 401  # and its key does not rerank
+    assert api.get("/admin/models", **KEY).status_code == 200
