@@ -26,7 +26,10 @@ TIE: Final = 1e-5  # scores closer than this may come in either order
 
 
 def replay(engine: Engine, decoder: Decoder) -> dict[Mode, float]:
-    """Replay all of them; seconds of each mode's last run. Raises BundleError naming what differs."""
+    """Replay all of them; seconds of each mode's last run.
+
+    Raises BundleError naming what differs, or what is no number.
+    """
     entries = engine.bundle.golden()
     if not entries:
         raise BundleError("golden.json holds no request to prove the bundle by: export it again.")
