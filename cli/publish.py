@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from features.bundle import MANIFEST, Bundle, roll_back
-from features.bundle import publish as make_current
+from features.bundle import MANIFEST, Bundle
 from features.errors import BundleError
 from features.pointer import Pointer, read_pointer
+from features.publish import publish as make_current
+from features.publish import roll_back
 
 
 def publish(

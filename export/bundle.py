@@ -23,9 +23,10 @@ from export.generated import is_steady, list_cases, prove_lists
 from export.onnx import GENERATED, Generator, Scorer, export_generator, export_scorer
 from export.parity import cases, prove, tensors
 from features.body import rerank_body
-from features.bundle import GENERATOR, GOLDEN, SCORER, GeneratorFacts, publish, seal, writing
+from features.bundle import GENERATOR, GOLDEN, SCORER, GeneratorFacts, seal, writing
 from features.encode import Arrays, RawItems, Request
 from features.errors import BundleError
+from features.publish import publish
 from model.config import RunConfig
 from model.fit import ways
 from model.machine import commit

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from features.catalogue import FILES, Catalogue
 from features.errors import BundleError
-from features.pointer import CURRENT, Pointer, Version, read_pointer, safe, write_pointer
+from features.pointer import CURRENT, read_pointer, safe
 from features.schema import FeatureSchema
 
 MANIFEST = "manifest.json"
@@ -161,39 +161,6 @@ def seal(folder: Path, **fields: Any) -> Manifest:
     manifest = Manifest(files=files, **fields)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
     return manifest
-
-
-def publish(folder: Path) -> Pointer:
-    """Make `bundles/NAME/VERSION` the version in service; what was there is the previous one.
-
-    Raises BundleError where the folder holds no version.
-    """
-    home, digest = folder.parent, hashlib.sha256(_read(folder / MANIFEST)).hexdigest()
-    version = Version(version=folder.name, manifest_sha256=digest)
-    try:
-        pointer = read_pointer(home).moved(version)
-    except BundleError:  # none as yet, or none that can be gone back to
-        pointer = Pointer(**version.model_dump())
-    write_pointer(home, pointer)
-    return pointer
-
-
-def roll_back(home: Path) -> Pointer:
-    """Put the previous version of `bundles/NAME` in service again; what was there is previous now.
-
-    Raises BundleError where there is none, or where its manifest is not the published one.
-    """
-    pointer = read_pointer(home)
-    if pointer.previous is None:
-        raise BundleError(f"{home / CURRENT} names no version before {pointer.version}.")
-    back = pointer.moved(pointer.previous)
-    text = _read(home / back.version / MANIFEST)
-    if hashlib.sha256(text).hexdigest() != back.manifest_sha256:
-        raise BundleError(
-            f"{home / back.version / MANIFEST} is not the manifest that was published"
-        )
-    write_pointer(home, back)
-    return back
 
 
 def sha256_of(path: Path) -> str:

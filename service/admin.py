@@ -10,22 +10,27 @@ import asyncio
 import json
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastapi import FastAPI
+from pydantic import ValidationError
+from starlette.requests import Request
 
 from features.bundle import MANIFEST
 from features.encode import nearest
 from features.errors import BundleError
-from features.pointer import Pointer, read_pointer
+from features.pointer import Part, Pointer, read_pointer
 from service import docs, logs
+from service.body import read_body
 from service.errors import ApiError
-from service.info import name_of, refused_of
+from service.info import name_of, refused_of, trial_of
 from service.models import Model, Models, without_paths
-from service.schemas import Served, VersionInfo, VersionsInfo
+from service.schemas import Served, Trial, Trials, VersionInfo, VersionsInfo
 from service.settings import Settings
 
 ADMIN: Final = "/admin/"
+
+T = TypeVar("T")
 
 
 class Admin:
@@ -33,6 +38,7 @@ class Admin:
 
     def __init__(self, settings: Settings, models: Models) -> None:
         self._home, self._models = settings.bundle, models
+        self._limit = settings.max_body_bytes
 
     async def versions(self) -> VersionsInfo:
         """All versions in the folder of bundles, and what this worker serves."""
@@ -44,20 +50,53 @@ class Admin:
 
     async def load(self, version: str) -> Served:
         """Serve a version: it is loaded, proved by its golden requests, and published."""
+        await self._must_be_there(version)
+        return await self._served("load", self._models.serve(version))
+
+    async def split(self, request: Request) -> Trials:
+        """Let another version answer a share of the users, always the same ones."""
+        return await self._try("split", request)
+
+    async def shadow(self, request: Request) -> Trials:
+        """Ask another version too, for a share of the requests, and compare the orders."""
+        return await self._try("shadow", request)
+
+    async def _try(self, part: Part, request: Request) -> Trials:
+        body = await read_body(request, self._limit)
+        try:
+            trial = Trial.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            place = ".".join(map(str, first["loc"])) or None
+            raise ApiError(422, "invalid", first["msg"][:200], place) from None
+        if trial.version is None:
+            await self._changed(part, self._models.end_trial(part))
+        else:
+            await self._must_be_there(trial.version)
+            change = self._models.try_beside(part, trial.version, trial.percent)
+            await self._changed(part, change)
+        models = self._models
+        return Trials(split=trial_of(models.split), shadow=trial_of(models.shadow))
+
+    async def _must_be_there(self, version: str) -> None:
         known = [one.version for one in await asyncio.to_thread(_versions, self._home)]
         if version not in known:
             near = nearest(version, known)
             hint = f"; did you mean {near}?" if near else ""
             raise ApiError(404, "no_such_version", f"there is no such version{hint}", "version")
-        return await self._changed("load", self._models.serve(version))
 
     async def rollback(self) -> Served:
         """Serve the version before this one again."""
-        return await self._changed("rollback", self._models.back())
+        return await self._served("rollback", self._models.back())
 
-    async def _changed(self, what: str, change: Awaitable[Model]) -> Served:
+    async def _served(self, what: str, change: Awaitable[Model]) -> Served:
+        name = name_of(await self._changed(what, change))
+        assert name is not None
+        return Served(model=name, previous=name_of(self._models.previous))
+
+    async def _changed(self, what: str, change: Awaitable[T]) -> T:
         try:
-            model = await change
+            changed = await change
         except BundleError as error:
             logs.event("admin_refused", 30, what=what, reason=without_paths(error))
             raise ApiError(409, "not_served", without_paths(error)) from None
@@ -68,10 +107,8 @@ class Admin:
                 "or `psad rollback` where the bundles are written"
             )
             raise ApiError(409, "read_only", message) from None
-        name = name_of(model)
-        assert name is not None
-        logs.event("admin", what=what, version=name.version)
-        return Served(model=name, previous=name_of(self._models.previous))
+        logs.event("admin", what=what)
+        return changed
 
 
 def _versions(home: Path) -> list[VersionInfo]:
@@ -91,10 +128,10 @@ def _versions(home: Path) -> list[VersionInfo]:
 def _status(manifest: Path, pointer: Pointer | None) -> Any:
     if pointer is None:
         return None
-    if manifest.parent.name == pointer.version:
-        return "current"
-    previous = pointer.previous
-    return "previous" if previous and manifest.parent.name == previous.version else None
+    roles = {"current": pointer, "split": pointer.split, "shadow": pointer.shadow,
+             "previous": pointer.previous}  # fmt: skip
+    version = manifest.parent.name
+    return next((role for role, one in roles.items() if one and one.version == version), None)
 
 
 def _created(manifest: Path) -> str | None:
@@ -107,12 +144,14 @@ def _created(manifest: Path) -> str | None:
 def add_admin(app: FastAPI, settings: Settings, models: Models) -> None:
     """Register the routes."""
     admin = Admin(settings, models)
-    for path, answer, method in (
-        ("models", admin.versions, "GET"),
-        ("models/{version}/load", admin.load, "POST"),
-        ("rollback", admin.rollback, "POST"),
+    for path, answer, method, body in (
+        ("models", admin.versions, "GET", None),
+        ("models/{version}/load", admin.load, "POST", None),
+        ("rollback", admin.rollback, "POST", None),
+        ("split", admin.split, "POST", docs.TRIAL_REQUEST),
+        ("shadow", admin.shadow, "POST", docs.TRIAL_REQUEST),
     ):
         app.add_api_route(
-            f"{ADMIN}{path}", answer, methods=[method], tags=["admin"],
+            f"{ADMIN}{path}", answer, methods=[method], tags=["admin"], openapi_extra=body,
             responses=docs.ADMIN if method == "POST" else docs.KEYED,
         )  # fmt: skip

@@ -28,6 +28,7 @@ from service.page import add_page
 from service.rerank import Reranker
 from service.schemas import Info, State
 from service.settings import Settings
+from service.shadow import Shadow
 from service.worker import Worker
 
 
@@ -40,7 +41,8 @@ class Service:
         self.lag = LoopLag()
         self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
         self.models = Models(settings, self.metrics, self.worker.learn)
-        self.reranker = Reranker(settings, self.models, self.worker, self.metrics)
+        self.shadow = Shadow(self.models, self.metrics)
+        self.reranker = Reranker(settings, self.models, self.worker, self.metrics, self.shadow)
 
     @property
     def ready(self) -> bool:
@@ -52,6 +54,7 @@ class Service:
         """Everything that runs beside requests. Raises StartRefused where it must not start."""
         await asyncio.to_thread(check_runtime, self.settings.device)
         self.worker.start()
+        self.shadow.start()
         self.lag.start()
         logs.event("starting", bundle=self.settings.bundle.name, device=self.settings.device)
         tasks = [asyncio.create_task(self.models.load())]
@@ -67,6 +70,7 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             self.lag.stop()
             self.worker.stop()
+            self.shadow.stop()
             logs.event("stopped")
 
 

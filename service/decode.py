@@ -34,6 +34,7 @@ class Asked:
     deadline_ms: float | None
     mode: Mode
     on_failure: Literal["incoming", "error"] | None
+    user: str | None  # the id
 
     @property
     def ids(self) -> Sequence[str]:
@@ -74,6 +75,7 @@ class Decoder:
             fields.get("deadline_ms"),
             fields.get("mode") or "scorer",
             fields.get("on_failure"),
+            (fields.get("user") or {}).get("id"),
         )
 
     def _items(self, items: Any, known: tuple[str, ...], unknown: dict[str, int]) -> RawItems:

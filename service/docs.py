@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service.schemas import ErrorResponse, RerankRequest, RerankResponse
+from service.schemas import ErrorResponse, RerankRequest, RerankResponse, Trial
 
 _TEMPLATE = "#/components/schemas/{model}"
 _ERRORS = {
@@ -36,6 +36,8 @@ KEYED: dict[int | str, dict[str, Any]] = {401: RERANK_RESPONSES[401]}
 ADMIN: dict[int | str, dict[str, Any]] = {
     **KEYED,
     404: {"model": ErrorResponse, "description": "There is no such version."},
+    413: RERANK_RESPONSES[413],
+    422: {"model": ErrorResponse, "description": "The body is not what is asked for."},
     409: {
         "model": ErrorResponse,
         "description": "The version does not pass, there is none to go back to, or CURRENT cannot "
@@ -51,6 +53,14 @@ RERANK_REQUEST: dict[str, Any] = {
         "content": {
             "application/json": {"schema": {"$ref": _TEMPLATE.format(model="RerankRequest")}}
         },
+    }
+}
+
+
+TRIAL_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": Trial.model_json_schema()}},
     }
 }
 

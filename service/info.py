@@ -8,7 +8,7 @@ from importlib import metadata
 
 from features.schema import Feature
 from service.engine import Engine
-from service.models import Model, Models
+from service.models import Model, Models, Tried
 from service.schemas import (
     FeatureInfo,
     GeneratorInfo,
@@ -17,6 +17,7 @@ from service.schemas import (
     ModelName,
     RefusedInfo,
     SchemaInfo,
+    TrialInfo,
 )
 from service.settings import Settings
 
@@ -30,6 +31,8 @@ def describe(settings: Settings, models: Models) -> Info:
         reason=models.reason,
         model=name_of(models.current),
         previous=name_of(models.previous),
+        split=trial_of(models.split),
+        shadow=trial_of(models.shadow),
         refused=refused_of(models),
         process=os.getpid(),
         schema=_schema(engine) if engine else None,
@@ -44,6 +47,14 @@ def describe(settings: Settings, models: Models) -> Info:
 def name_of(model: Model | None) -> ModelName | None:
     """How callers know it."""
     return ModelName(name=model.engine.name, version=model.engine.version) if model else None
+
+
+def trial_of(tried: Tried | None) -> TrialInfo | None:
+    """A version beside the one in service."""
+    if tried is None:
+        return None
+    engine = tried.model.engine
+    return TrialInfo(name=engine.name, version=engine.version, percent=tried.percent)
 
 
 def refused_of(models: Models) -> RefusedInfo | None:

@@ -20,6 +20,7 @@ STAGES: Final = ("decode", "queue", "encode", "score", "order")
 STATUSES: Final = (200, 400, 401, 404, 405, 413, 422, 429, 500, 503, 504)
 SHED: Final = ("inflight", "queue", "deadline")
 RELOADS: Final = ("success", "failure")
+SHADOWED: Final = ("scored", "dropped", "failed")
 
 _SECONDS: Final = (
     0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02,
@@ -59,7 +60,12 @@ class Metrics:
         self.late = counter("late", "Scores returned after their deadline")
         self.tau = histogram("order_kendall_tau", "Agreement with the incoming order", _TAU)
         self.score = histogram("score", "Scores of the items returned", _SCORES)
+        self.version = counter("version_requests", "Answers of each version, fallbacks included",
+                               "version")  # fmt: skip
         self.shadow_tau = histogram("shadow_kendall_tau", "Agreement with the shadow", _TAU)
+        self.shadow_first = counter("shadow_same_first", "Lists that both begin alike")
+        self.shadow_requests = counter("shadow_requests", "Requests for the shadow", "result")
+        self.shadow_seconds = histogram("shadow_duration_seconds", "What it took", seconds)
         self.objective.set(objective)
         self._preset()
 
@@ -76,6 +82,8 @@ class Metrics:
             self.shed.labels(cause)
         for result in RELOADS:
             self.reload.labels(result)
+        for result in SHADOWED:
+            self.shadow_requests.labels(result)
         self.unknown_features.labels(OTHER)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

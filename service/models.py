@@ -1,23 +1,25 @@
 """Which model serves: loads bundles off the event loop and holds the references to them.
 
 The folder of bundles says what serves: its CURRENT is followed, so that every worker that looks at
-one folder comes to the same version. A version that does not pass is not served; the one before
-stays.
+one folder comes to the same versions. A version that does not pass is not served; what was there
+before stays.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from features.bundle import MANIFEST, Bundle, publish, resolve, roll_back
+from features.bundle import MANIFEST, Bundle, resolve
 from features.errors import BundleError, PsadError
-from features.pointer import CURRENT, Version, read_pointer
+from features.pointer import CURRENT, PARTS, Part, Pointer, Trial, Version, read_pointer
+from features.publish import end_trial, named, publish, roll_back, try_beside
 from service import logs
 from service.decode import Decoder
 from service.engine import Engine
@@ -48,6 +50,29 @@ class Model:
         bundle = self.engine.bundle
         return Version(version=bundle.folder.name, manifest_sha256=bundle.digest)
 
+    def reads_as(self, other: Model) -> bool:
+        """Whether a request decoded for the other is decoded for this one."""
+        mine, theirs = (one.engine.bundle.manifest.fingerprint for one in (self, other))
+        return mine == theirs
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A model beside the one in service."""
+
+    model: Model
+    percent: float  # of the users, or for a shadow of the requests
+
+    def has(self, user: str) -> bool:
+        """Whether this user belongs to it: always the same ones, others for every version."""
+        return share_of(user, self.model.version.manifest_sha256) < self.percent
+
+
+def share_of(user: str, salt: str) -> float:
+    """A user's place in 0..100, uniform over users; another salt draws anew."""
+    digest = hashlib.sha256(f"{salt}/{user}".encode("utf-8", "surrogatepass")).digest()
+    return 100.0 * int.from_bytes(digest[:8], "big") / 2**64
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -70,6 +95,8 @@ class Models:
         self.bare = Decoder(None, self.limits)  # while there is no model
         self.current: Model | None = None
         self.previous: Model | None = None  # kept loaded: going back takes no time
+        self.split: Tried | None = None
+        self.shadow: Tried | None = None
         self.state: Literal["loading", "ready", "failed"] = "loading"
         self.refused: Refused | None = None  # the newest, until another version takes over
         self._seen: Stamp | None = None  # the pointer that was last acted upon
@@ -102,11 +129,28 @@ class Models:
         one version's folder; OSError where the pointer cannot be written.
         """
         async with self._turn:
-            self._must_follow()
-            folder = self._home / version
-            if folder.parent != self._home or not (folder / MANIFEST).is_file():
-                raise BundleError(f"there is no version {version!r}")
+            folder = self._folder(version)
             return await self._publish(lambda: Bundle.load(folder), lambda: publish(folder))
+
+    async def try_beside(self, part: Part, version: str, percent: float) -> Model:
+        """Load a version, and try it beside the one in service; raises as `serve` does."""
+        async with self._turn:
+            folder = self._folder(version)
+            model = self._kept(await asyncio.to_thread(named, folder))
+            if model is None:
+                model = await asyncio.to_thread(self._loaded, lambda: Bundle.load(folder))
+            await asyncio.to_thread(try_beside, folder, part, percent)
+            self._seen = await asyncio.to_thread(_stamp, self._home)
+            self._beside(part, Tried(model, percent))
+            return model
+
+    async def end_trial(self, part: Part) -> None:
+        """No split, or no shadow, any more; raises as `serve` does."""
+        async with self._turn:
+            self._must_follow()
+            await asyncio.to_thread(end_trial, self._home, part)
+            self._seen = await asyncio.to_thread(_stamp, self._home)
+            self._beside(part, None)
 
     async def back(self) -> Model:
         """Publish the version before this one again; raises as `serve` does."""
@@ -119,6 +163,13 @@ class Models:
             return await self._publish(
                 lambda: Bundle.load(folder, digest), lambda: roll_back(self._home), previous
             )
+
+    def _folder(self, version: str) -> Path:
+        self._must_follow()
+        folder = self._home / version
+        if folder.parent != self._home or not (folder / MANIFEST).is_file():
+            raise BundleError(f"there is no version {version!r}")
+        return folder
 
     def _must_follow(self) -> None:
         if (self._home / MANIFEST).exists():
@@ -137,15 +188,15 @@ class Models:
         await asyncio.to_thread(write)
         self._seen = await asyncio.to_thread(_stamp, self._home)
         self._swap(model)
+        await self._follow_trials(await asyncio.to_thread(_pointer, self._home))
         return model
 
     async def _follow(self) -> None:
         """Serve what the pointer names, if it passes."""
         version: Version | None = None
         try:
-            version = await asyncio.to_thread(_named, self._home)
-            if version is not None and self.current and self.current.version == version:
-                return
+            pointer = await asyncio.to_thread(_pointer, self._home)
+            version = pointer.named if pointer else None
             model = self._kept(version)
             if model is None:
                 model = await asyncio.to_thread(self._loaded, lambda: resolve(self._home))
@@ -156,10 +207,47 @@ class Models:
             self._failed(version, error)
             return
         self._swap(model)
+        await self._follow_trials(pointer)
+
+    async def _follow_trials(self, pointer: Pointer | None) -> None:
+        """One that does not pass is left out; what serves is not touched by it."""
+        for part in PARTS:
+            trial: Trial | None = getattr(pointer, part, None)
+            tried = None
+            if trial is not None:
+                try:
+                    tried = Tried(await self._tried(trial.named), trial.percent)
+                except Exception as error:  # any fault of a bundle
+                    self._failed(trial, error)
+            self._beside(part, tried)
+
+    async def _tried(self, version: Version) -> Model:
+        folder, digest = self._home / version.version, version.manifest_sha256
+        model = self._kept(version)
+        if model is None:
+            model = await asyncio.to_thread(self._loaded, lambda: Bundle.load(folder, digest))
+        return model
+
+    def _beside(self, part: Part, tried: Tried | None) -> None:
+        before: Tried | None = getattr(self, part)
+        if tried != before:
+            version = tried.model.engine.version if tried else None
+            logs.event(part, version=version, percent=tried.percent if tried else None)
+        setattr(self, part, tried)
+
+    def of(self, user: str | None, mode: Mode) -> Model | None:
+        """Who answers this user: the version in service, or the split's where the user is its.
+
+        A mode that the split's version has not is the other's.
+        """
+        if user is None or self.split is None or not self.split.has(user):
+            return self.current
+        return self.split.model if mode in self.split.model.engine.modes else self.current
 
     def _kept(self, version: Version | None) -> Model | None:
         """A model that is loaded already."""
-        for model in (self.current, self.previous):
+        beside = [tried.model for tried in (self.split, self.shadow) if tried]
+        for model in (self.current, self.previous, *beside):
             if version is not None and model is not None and model.version == version:
                 return model
         return None
@@ -193,12 +281,11 @@ class Models:
         logs.event("model_refused", 40, version=self.refused.version, reason=self.refused.reason)
 
 
-def _named(home: Path) -> Version | None:
-    """What the pointer names; None where a version's own folder is served."""
+def _pointer(home: Path) -> Pointer | None:
+    """None where a version's own folder is served, or nothing."""
     if (home / MANIFEST).exists() or not (home / CURRENT).exists():
         return None
-    pointer = read_pointer(home)
-    return Version(version=pointer.version, manifest_sha256=pointer.manifest_sha256)
+    return read_pointer(home)
 
 
 def _stamp(home: Path) -> Stamp | None:

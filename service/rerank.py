@@ -22,6 +22,7 @@ from service.errors import ApiError, Fallback, Reason, error_response, failure
 from service.metrics import Metrics
 from service.models import Model, Models
 from service.settings import Settings
+from service.shadow import Shadow
 from service.visit import Visit
 from service.worker import Shed, Worker
 
@@ -34,9 +35,9 @@ class Reranker:
     """Answers requests with whatever model is current."""
 
     def __init__(
-        self, settings: Settings, models: Models, worker: Worker, metrics: Metrics
+        self, settings: Settings, models: Models, worker: Worker, metrics: Metrics, shadow: Shadow
     ) -> None:
-        self._settings, self._models = settings, models
+        self._settings, self._models, self._shadow = settings, models, shadow
         self._worker, self._metrics = worker, metrics
         self._seldom = logs.Seldom()
         self._inside = 0
@@ -67,6 +68,8 @@ class Reranker:
         body = await read_body(request, self._settings.max_body_bytes)
         model = self._models.current
         asked = self._decode(body, model, visit)
+        if model is not None:
+            asked, model = self._of_user(asked, body, model)
         try:
             if overloaded:
                 raise Shed("inflight")
@@ -75,7 +78,19 @@ class Reranker:
             raise ApiError(422, "invalid", error.message, error.param) from None
         except Exception as fault:  # the boundary: past decoding, no fault may break the page
             return self._fall_back(fault, asked, model, visit)
+        if model is not None and visit.order is not None:
+            self._shadow.offer(asked, body, model, visit.order)
         return _response(visit, model, results, None)
+
+    def _of_user(self, asked: Asked, body: bytes, model: Model) -> tuple[Asked, Model]:
+        """Whose the user is, where two versions answer; the request as that one reads it."""
+        chosen = self._models.of(asked.user, asked.mode)
+        if chosen is None or chosen is model:
+            return asked, model
+        try:
+            return asked if chosen.reads_as(model) else chosen.decoder.decode(body), chosen
+        except ApiError:  # wrong for its schema alone
+            return asked, model
 
     def _decode(self, body: bytes, model: Model | None, visit: Visit) -> Asked:
         begun = perf_counter()
@@ -158,6 +173,7 @@ def _response(
     visit: Visit, model: Model | None, results: Results, fallback: Reason | None
 ) -> Response:
     engine = model.engine if model else None
+    visit.version = engine.version if engine else None
     content = to_json({
         "request_id": visit.request_id,
         "model": {"name": engine.name, "version": engine.version} if engine else None,

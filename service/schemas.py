@@ -187,6 +187,14 @@ class LimitsInfo(BaseModel):
     deadline_ms: float
 
 
+class TrialInfo(BaseModel):
+    """A version beside the one in service."""
+
+    name: str
+    version: str
+    percent: float = Field(description="of the users, or for a shadow of the requests")
+
+
 class RefusedInfo(BaseModel):
     """A version that did not pass; what served before goes on."""
 
@@ -199,7 +207,7 @@ class VersionInfo(BaseModel):
 
     version: str
     created: str | None = Field(description="when it was exported; null where it cannot be read")
-    status: Literal["current", "previous"] | None
+    status: Literal["current", "split", "shadow", "previous"] | None
 
 
 class VersionsInfo(BaseModel):
@@ -208,6 +216,22 @@ class VersionsInfo(BaseModel):
     model: ModelName | None = Field(description="what this worker serves")
     versions: list[VersionInfo] = Field(description="by the pointer, which workers follow")
     refused: RefusedInfo | None
+
+
+class Trial(BaseModel):
+    """Which version is to be tried, and how much; no version ends it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: str | None
+    percent: float = Field(10.0, gt=0, le=100)
+
+
+class Trials(BaseModel):
+    """What is tried beside the version in service."""
+
+    split: TrialInfo | None
+    shadow: TrialInfo | None
 
 
 class Served(BaseModel):
@@ -224,6 +248,8 @@ class Info(BaseModel):
     reason: str | None = Field(description="why loading failed")
     model: ModelName | None
     previous: ModelName | None = Field(description="kept loaded, to go back to")
+    split: TrialInfo | None = Field(description="answers some of the users")
+    shadow: TrialInfo | None = Field(description="is asked too, and never answers")
     refused: RefusedInfo | None = Field(description="a version since then that was not taken")
     process: int = Field(description="of the worker that answers")
     schema_: SchemaInfo | None = Field(alias="schema")

@@ -30,6 +30,7 @@ class Visit:
     order: Int64 | None = None  # (M,), where the model gave one
     scores: Sequence[float] = ()  # of the items returned
     late: bool = False
+    version: str | None = None  # whose answer it is
     fallback: Reason | None = None
 
     def deadline(self, milliseconds: float) -> float:
@@ -48,6 +49,8 @@ def count(visit: Visit, metrics: Metrics) -> None:
         metrics.stage.labels(stage, visit.mode).observe(seconds)
     if visit.candidates is None:
         return
+    if visit.version is not None:
+        metrics.version.labels(visit.version).inc()
     metrics.candidates.observe(visit.candidates)
     metrics.history.observe(visit.history)
     for name, times in visit.unknown_features.items():

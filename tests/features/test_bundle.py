@@ -15,15 +15,14 @@ import pytest
 from features.bundle import (
     Bundle,
     GeneratorFacts,
-    publish,
     resolve,
-    roll_back,
     seal,
     sha256_of,
     writing,
 )
 from features.catalogue import Catalogue
 from features.errors import BundleError
+from features.publish import publish, roll_back
 from features.schema import FeatureSchema
 
 FILES = 19  # schema, scorer, golden, items, three packed arrays and eleven of statistics, generator

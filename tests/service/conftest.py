@@ -20,10 +20,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from features.bundle import GeneratorFacts, publish, seal, writing
+from features.bundle import GeneratorFacts, seal, writing
 from features.catalogue import Catalogue
 from features.derived import Statistics
 from features.encode import Encoder
+from features.publish import publish
 from features.schema import Feature, FeatureSchema
 from service.app import create_app
 from service.decode import Decoder

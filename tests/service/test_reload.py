@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from features.bundle import publish, roll_back
+from features.publish import publish, roll_back
 from service.models import Models
 
 BODY = {"candidates": ["100", "109"]}
