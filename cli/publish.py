@@ -1,4 +1,4 @@
-"""`psad publish` and `psad rollback`: which version of a bundle is in service."""
+"""`psad publish`, `psad rollback`, `psad try`: which version of a bundle is in service."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rich.console import Console
 
 from features.bundle import MANIFEST, Bundle
 from features.errors import BundleError
-from features.pointer import Pointer, read_pointer
+from features.pointer import PARTS, Part, Pointer, read_pointer
+from features.publish import end_trial, roll_back, try_beside
 from features.publish import publish as make_current
-from features.publish import roll_back
 
 
 def publish(
@@ -27,9 +27,7 @@ def publish(
     Examples:
       psad publish bundles/psad/2
     """
-    if not (bundle / MANIFEST).exists():
-        raise BundleError(f"{bundle} is no version of a bundle. Name one, as in bundles/psad/2.")
-    Bundle.load(bundle)
+    _verify(bundle)
     _say(bundle.parent, make_current(bundle))
 
 
@@ -52,12 +50,70 @@ def rollback(
     _say(bundle, roll_back(bundle))
 
 
+def trial(
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUNDLE/VERSION", help="What to try; of what is to end, BUNDLE is enough."
+        ),
+    ],
+    split: Annotated[
+        float | None, typer.Option(metavar="PERCENT", help="Of the users who are answered by it.")
+    ] = None,
+    shadow: Annotated[
+        float | None,
+        typer.Option(metavar="PERCENT", help="Of the requests that it is asked and never answers."),
+    ] = None,
+    end: Annotated[bool, typer.Option("--end", help="End both.")] = False,
+) -> None:
+    """Try a version beside the one in service.
+
+    A split answers always the same users. A shadow is asked for requests that the version in
+    service answers, and /metrics compares the two orders. Services follow as they do for `publish`.
+
+    \b
+    Examples:
+      psad try bundles/psad/3 --shadow 20
+      psad try bundles/psad/3 --split 10
+      psad try bundles/psad --end
+    """
+    wanted: dict[Part, float | None] = {"split": split, "shadow": shadow}
+    asked = {part: percent for part, percent in wanted.items() if percent is not None}
+    if end == bool(asked):
+        raise BundleError("say --split PERCENT or --shadow PERCENT, or --end.")
+    if end:
+        home = bundle.parent if (bundle / MANIFEST).exists() else bundle
+        for part in PARTS:
+            pointer = end_trial(home, part)
+    else:
+        if odd := [percent for percent in asked.values() if not 0 < percent <= 100]:
+            raise BundleError(f"{odd[0]:g} is no share in percent: more than 0, 100 at most.")
+        home = bundle.parent
+        _verify(bundle)
+        for part, percent in asked.items():
+            pointer = try_beside(bundle, part, percent)
+    _say(home, pointer)
+
+
+def _verify(bundle: Path) -> None:
+    if not (bundle / MANIFEST).exists():
+        raise BundleError(f"{bundle} is no version of a bundle. Name one, as in bundles/psad/2.")
+    Bundle.load(bundle)
+
+
 def _say(home: Path, pointer: Pointer) -> None:
     before = f", and {pointer.previous.version} the one before it" if pointer.previous else ""
     Console().print(f"{pointer.version} is the version in service of {home}{before}")
+    if pointer.split:
+        one = pointer.split
+        Console().print(f"{one.version} answers {one.percent:g}% of the users")
+    if pointer.shadow:
+        one = pointer.shadow
+        Console().print(f"{one.version} is asked {one.percent:g}% of the requests, as a shadow")
 
 
 def add_publish(app: typer.Typer) -> None:
-    """Register both verbs."""
+    """Register the verbs."""
     app.command()(publish)
     app.command()(rollback)
+    app.command("try")(trial)
