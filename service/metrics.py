@@ -112,6 +112,7 @@ class Metrics:
         of unknown features."""
         self.model_info.clear()
         self.model_info.labels(name, version).set(1)
+        self.version.labels(version)
         self.loaded.set(time.time())
         self.created.set(created)
         for feature in features:

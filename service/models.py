@@ -232,6 +232,8 @@ class Models:
         before: Tried | None = getattr(self, part)
         if tried != before:
             version = tried.model.engine.version if tried else None
+            if version is not None and part == "split":
+                self._metrics.version.labels(version)
             logs.event(part, version=version, percent=tried.percent if tried else None)
         setattr(self, part, tried)
 
