@@ -68,6 +68,8 @@ def to_look_at(draft: Draft) -> list[str]:
         key = {"items": "item_id", "users": "user_id"}.get(table)
         if key and key not in draft.roles[table]:
             lines.append(f"{key}: no column of {table} has another value in each row")
+        elif key and (role := draft.roles[table][key]).warning:
+            lines.append(f"{key} of {table}: {role.column} has {role.why}")
     lines += [
         f"{role.name}: {role.column + ', ' if _differs(role) else ''}{role.why}"
         for role in draft.roles["impressions"].values()
@@ -79,6 +81,12 @@ def to_look_at(draft: Draft) -> list[str]:
         f"{one.name}: left out, {one.why}"
         for one in draft.guesses["impressions"]
         if one.warning and one.kind is None
+    ]
+    lines += [
+        f"{one.name} of {table}: {one.why}"
+        for table, guesses in draft.guesses.items()
+        for one in guesses
+        if one.refused and one.kind
     ]
     if counted := [
         f"{table}.{one.name}"

@@ -5,13 +5,13 @@ A guess reads a column as `psad prepare` will: what is not a number there is non
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from data.looks import is_time, numbers, texts, words
+from data.looks import MOST, is_time, numbers, texts, words
 from data.tables import Table
 
 SEPARATORS = ("|", ";", ",", "/")
@@ -32,6 +32,7 @@ class Guess:
     why: str
     settings: dict[str, Any] = field(default_factory=dict)
     warning: bool = False
+    refused: bool = False  # prepare reads it so, but for a few values that have to be mended
 
 
 def guess(table: Table, name: str) -> Guess:
@@ -57,7 +58,24 @@ def guess(table: Table, name: str) -> Guess:
     found = numbers(table, name)
     if found is not None and not _code(name, meant, found):
         return _of_numbers(name, found, said)
+    if found is None and (mixed := _mixed(name, meant, said)):
+        return mixed
     return _of_text(name, meant, said)
+
+
+def _mixed(name: str, text: pl.Series, said: str) -> Guess | None:
+    """Numbers, but for a few values such as n/a, which prepare refuses."""
+    read = text.str.strip_chars().cast(pl.Float64, strict=False)
+    good, odd = text.filter(read.is_not_null()), text.filter(read.is_null())
+    if len(good) < MOST * len(text) or _code(name, good, values := read.drop_nulls()):
+        return None
+    found = _of_numbers(name, values, said)
+    rows = f"{len(odd):,} row{'s' if len(odd) > 1 else ''}"
+    why = (
+        f"{found.why}, except {shown(_commonest(odd))} in {rows}, which prepare refuses: leave it "
+        "empty there"
+    )
+    return None if found.kind is None else replace(found, why=why, refused=True)
 
 
 def facts(text: pl.Series) -> str:

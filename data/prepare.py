@@ -248,7 +248,10 @@ def describe(dataset: Dataset) -> str:
 def summary(info: Mapping[str, Any], items: int) -> list[str]:
     """Sizes, what was left out and the split."""
     lines = [f"{info['name']}: {info['lists']:,} lists, {info['users']:,} users, {items:,} items"]
-    lines += [f"  left out: {count:,} {reason}" for reason, count in info["dropped"].items()]
+    lines += [
+        f"  {'' if ', kept' in reason else 'left out: '}{count:,} {reason}"
+        for reason, count in info["dropped"].items()
+    ]
     lines += [f"  note: {note}" for note in info.get("notes", [])]
     if info["statistics_only"]:
         lines.append(

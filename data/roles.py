@@ -18,6 +18,7 @@ from data.looks import (
     differs,
     has_fractions,
     is_key,
+    is_nearly_key,
     is_steady,
     is_time,
     numbers,
@@ -87,14 +88,37 @@ def find_roles(shown: Table, items: Table, users: Table | None) -> dict[str, Rol
 
 
 def key_of(table: Table, name: str) -> Role | None:
-    """The column that names the rows of items or users: each has one, no two the same."""
-    distinct = [one for one in table.frame.columns if is_key(table, one)]
-    if found := by_name(name, table.frame.columns, lambda one: one in distinct):
-        return found
-    nouns = [one for one in distinct if words(one).split("_")[-1] in {"id", "key", "code", "no"}]
-    for one in [*nouns, *distinct]:
-        return Role(name, one, "by its values: every row has another")
+    """The column that names the rows of items or users: each has one, no two the same.
+
+    A few rows that are there twice do not make another column the key.
+    """
+    columns = table.frame.columns
+    distinct = [one for one in columns if is_key(table, one)]
+    nearly = [one for one in columns if one not in distinct and is_nearly_key(table, one)]
+    if found := by_name(name, columns, lambda one: one in distinct or one in nearly):
+        return _with_doubles(table, found) if found.column in nearly else found
+    nouns = [one for one in columns if words(one).split("_")[-1] in {"id", "key", "code", "no"}]
+    for one in [*(n for n in nouns if n in distinct), *(n for n in nouns if n in nearly), *distinct,
+                *nearly]:  # fmt: skip
+        role = Role(name, one, "by its values: every row has another")
+        return role if one in distinct else _with_doubles(table, role)
     return None
+
+
+def _with_doubles(table: Table, role: Role) -> Role:
+    """A key of which a few rows are there twice, or have none."""
+    text = texts(table, role.column)
+    assert text is not None
+    twice = text.drop_nulls().filter(text.drop_nulls().is_duplicated())
+    again = len(twice) - twice.n_unique()
+    parts = [f"{shown_as(twice[0])} stands in several"] if again else []
+    parts += ["some have none"] if text.null_count() else []
+    rows = again + text.null_count()
+    said = (
+        f"another value in all but {rows:,} row{'s' if rows > 1 else ''} ({', '.join(parts)}), "
+        "which prepare refuses: keep one row of each"
+    )
+    return replace(role, why=said, warning=True)
 
 
 def _groups(table: Table, column: str, item: str | None, time: str | None) -> bool:
@@ -140,7 +164,7 @@ def _joined(
 
 def _list(table: Table, columns: Iterable[str], item: str | None, time: str | None) -> Role | None:
     """Of the columns whose values group rows into lists, the one that makes most of them."""
-    if item is None or time is None:
+    if time is None:
         return None
     fits = {
         one: text.n_unique()
@@ -148,7 +172,8 @@ def _list(table: Table, columns: Iterable[str], item: str | None, time: str | No
         if (text := texts(table, one)) is not None and _groups(table, one, item, time)
     }
     best = max(fits, key=lambda one: fits[one], default=None)
-    why = "by its values: rows of one value have one time and different items"
+    what = "one time and different items" if item else "one time"
+    why = f"by its values: rows of one value have {what}"
     return None if best is None else Role("list_id", best, why)
 
 
@@ -203,7 +228,9 @@ def _shared(table: Table, role: Role) -> Role:
     else:
         return role
     mend = (
-        "write the list's id there instead, and each such list is a person of its own, without a "
+        "write the list's id in all rows of such a list, and it is a person of its own, without a "
         "history"
     )
+    if missing:
+        mend = f"where other rows of the list name the person, write that; where none does, {mend}"
     return replace(role, why=f"{role.why}; {found}: {mend}", warning=True)

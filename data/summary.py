@@ -46,7 +46,7 @@ def summary(dataset: Dataset) -> str:
     sections = [
         Section("", [_cards(dataset, figures), *_warnings(dataset, figures)]),
         Section("Splits", [_sizes(info)], note=_divided(info)),
-        Section("What was left out", [_dropped(info)]),
+        Section("Left out, or kept without features", [_dropped(info)]),
         Section("Lists and labels", [Figures([*lists_pictures(figures)], 3)]),
         Section(
             "Clicks by position",

@@ -64,7 +64,10 @@ IDS = ("list_id", "user_id", "item_id")
 IMPRESSIONS = ("list_id", "user_id", "timestamp", "item_id", "position", "label")
 LABEL = "Labels are numbers, which `positive` in schema.toml compares: write 1 for yes, 0 for no."
 POSITION = "Number the items of a list from the top, 0, 1, 2 and so on."
-ONE_USER = "A list belongs to one user: make list_id unique."
+ONE_USER = (
+    "A list belongs to one user: give the lists of different users different ids, or write the one "
+    "user in all of its rows."
+)
 ONE_TIME = "Give all rows of a list the time at which the list was shown."
 TYPES: dict[str, pl.DataType] = {
     "categorical": pl.String(), "bag": pl.List(pl.String()), "numeric": pl.Float64(),
@@ -239,7 +242,8 @@ def _undescribed(shown: pl.DataFrame, described: pl.DataFrame, path: Path) -> Co
             f"{path}, column {key!r}: no {key} of impressions (such as {example!r}) "
             f"has a row in {table} (such as {known!r}): write the ids alike in both."
         )
-    return Counter({f"rows of {table}: {found} without one, such as {example!r}": len(missing)})
+    kept = f"{found} that {table} does not know, kept without features, such as {example!r}"
+    return Counter({kept: len(missing)})
 
 
 def _impressions(table: Table, spec: SourceSpec, problems: Problems) -> pl.DataFrame | None:
@@ -311,7 +315,7 @@ def _side(
     for names, reason in (
         ([key], "which names each row"),
         ([one.name for one in wanted], "which schema.toml declares"),
-        ([title or key], "which schema.toml names as the title"),
+        *([([title], "which schema.toml names as the title")] if title else []),
     ):
         with problems.collected():
             files.require(names, reason)

@@ -87,3 +87,19 @@ def test_a_title_is_what_people_read():
     named = Table(items.path, items.frame.rename({"story": "productName"}))
     assert title_of(named, named.frame.columns) == ("productName", "by its name")
     assert title_of(items, ["sku", "price"]) is None
+
+
+@pytest.mark.parametrize(("odd", "kind"), [(1, "numeric"), (ROWS // 10, None)])
+def test_a_few_values_that_are_no_numbers_do_not_lose_the_column(odd, kind):
+    prices = [f"{one:.2f}" for one in AMOUNTS]
+    found = guess(table([*["n/a"] * odd, *prices[odd:]], "price"), "price")
+    assert found.kind == kind
+    assert found.refused == (kind is not None)
+    if kind:
+        assert found.settings == {"transform": "log"}
+        assert "except 'n/a' in 1 row, which prepare refuses: leave it empty there" in found.why
+
+
+def test_codes_with_a_few_letters_are_no_numbers():
+    found = guess(table([*[f"{one:03d}" for one in range(ROWS - 1)], "12a"], "bin"), "bin")
+    assert not found.refused

@@ -277,7 +277,10 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
     ),
     "list with two users": (
         cells("impressions", "user_id", line_4="7"),
-        [f"{CSV} 'user_id', line 4: one list has two values of user_id", "make list_id unique"],
+        [
+            f"{CSV} 'user_id', line 4: one list has two values of user_id",
+            "give the lists of different users different ids",
+        ],
     ),
     "list with two times": (
         cells("impressions", "timestamp", line_4="1700000000"),
@@ -429,7 +432,7 @@ HANDLED: dict[str, tuple[Bend, list[str]]] = {
     "ids as floats, as pandas writes them, are whole numbers": (
         both(parquet("impressions", item_id=pl.col("item_id").cast(pl.Float64)),
              column("items", item_id=pl.col("item_id") + ".0")),
-        ["30 items", "1 rows of items: shown items without one, such as '29'"],
+        ["30 items", "1 shown items that items does not know, kept without features, such as '29'"],
     ),
     "a byte order mark is left out": (
         content(IMPRESSIONS, lambda whole: b"\xef\xbb\xbf" + whole), ["72 lists"],
@@ -450,7 +453,7 @@ HANDLED: dict[str, tuple[Bend, list[str]]] = {
     ),
     "users without a row in users have missing features": (
         content("users.csv", lambda whole: b"".join(whole.splitlines(keepends=True)[:4])),
-        ["12 users", "9 rows of users: people without one, such as '10'"],
+        ["12 users", "9 people that users does not know, kept without features, such as '10'"],
     ),
     "columns that nobody declared are counted": (
         column("items", colour=pl.lit("red")),
