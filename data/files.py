@@ -163,9 +163,12 @@ class Files:
         if not missing:
             return
         others = f" (nor {', '.join(map(repr, missing[1:]))})" if missing[1:] else ""
+        called = self.parts[0].called
+        held = [f"{called[one]} (read as {one})" if one in called else one for one in self.types]
+        free = [one for one in self.types if one not in called]
         raise DataError(
             f"{self.path} has no column {missing[0]!r}{others}, {reason}. It has: "
-            f"{', '.join(self.types)}.{suggestion(missing[0], list(self.types))}"
+            f"{', '.join(held)}.{suggestion(missing[0], free)}"
         )
 
 

@@ -63,3 +63,15 @@ def test_wrong_columns_are_explained(tmp_path, tables, written, message):
     schema = SCHEMA + written if written.startswith("[") else written + SCHEMA
     with pytest.raises(DataError, match=message):
         parquet.read(write_folder(tmp_path, tables, schema))
+
+
+def test_a_column_that_lacks_is_said_beside_the_file_s_own_names(tmp_path, tables):
+    shown = tables["impressions"].rename({"user_id": "person", "list_id": "page"})
+    schema = SCHEMA + '[columns.impressions]\nuser_id = "person"\n'
+    folder = write_folder(tmp_path, tables | {"impressions": shown}, schema)
+    with pytest.raises(DataError) as found:
+        parquet.read(folder)
+    said = str(found.value)
+    assert "has no column 'list_id'" in said
+    assert "person (read as user_id)" in said
+    assert "Did you mean" not in said
