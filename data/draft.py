@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from data.files import CANONICAL
 from data.guess import Guess, guess
 from data.looks import texts
 from data.names import Role
@@ -29,7 +30,6 @@ from data.titles import title_of
 from features.errors import DataError
 
 SCHEMA = "schema.toml"
-INSIDE = {"item_id", "user_id", "list_id", "position", "timestamp", "label"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _guesses(
 def _guess(table: Table, name: str, of_side: bool) -> Guess:
     if not name.strip():
         return Guess(name, None, "it has no name")
-    if name in INSIDE or name.startswith("psad "):
+    if name in CANONICAL or name.startswith("psad "):
         return Guess(name, None, "the name means something else to psad: rename it to use it")
     found = guess(table, name)
     if of_side and counts_them(name, found.kind):

@@ -32,6 +32,8 @@ UNKNOWN_KEY = "__HIVE_DEFAULT_PARTITION__"
 Types = dict[str, pl.DataType]
 Tick = Callable[[int], object]  # is told of bytes that were read
 
+CANONICAL = frozenset(("item_id", "user_id", "list_id", "position", "timestamp", "label"))
+
 
 @dataclass(frozen=True)
 class Part:
@@ -165,7 +167,7 @@ class Files:
         others = f" (nor {', '.join(map(repr, missing[1:]))})" if missing[1:] else ""
         called = self.parts[0].called
         held = [f"{called[one]} (read as {one})" if one in called else one for one in self.types]
-        free = [one for one in self.types if one not in called]
+        free = [one for one in self.types if one not in called and one not in CANONICAL]
         raise DataError(
             f"{self.path} has no column {missing[0]!r}{others}, {reason}. It has: "
             f"{', '.join(held)}.{suggestion(missing[0], free)}"
