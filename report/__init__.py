@@ -20,6 +20,7 @@ from report.examples import examples
 from report.limits import limits
 from report.measures import MEASURES, gain, slice_gains
 from report.page import Report, render, verdict
+from report.plain import standings
 from report.sides import ReportError, Sides, Trained, dataset_of, load, sides
 from report.slices import slices
 
@@ -66,6 +67,6 @@ def collect(run: Trained, both: Sides, bundle: Path | str | None = None) -> Repo
     facts = {name: described[name] for name in FACTS}
     facts |= {"run": str(run.folder), "made": datetime.now(UTC).date().isoformat()}
     return Report(
-        both, measured, parts, changes(both), examples(both), costs(run, both, bundle),
-        limits(both, parts), facts,
+        both, measured, standings(both), parts, changes(both), examples(both),
+        costs(run, both, bundle), limits(both, parts), facts,
     )  # fmt: skip

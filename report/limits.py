@@ -29,8 +29,9 @@ def _place(sides: Sides) -> Iterator[str]:
     )
     yield (
         "People chose from the list as it was shown to them. What stood high was seen more, and "
-        "what was never shown could not be chosen; an order that is better than the log looks no "
-        "better in it."
+        "what was never shown could not be chosen. The figures above say how high an order puts "
+        "what people did choose: it gets no credit for an item that they would have chosen, had "
+        "they seen it."
     )
     if alone - chance > PLACE_MATTERS:
         yield (

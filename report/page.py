@@ -17,20 +17,16 @@ from report.cost import Cost
 from report.examples import Example, Line
 from report.measures import FEWEST, FEWEST_USERS, Gain, Slice
 from report.pictures import agreement, entered, flow, gains
-from report.sides import Sides
+from report.plain import Standing, share_of_gain, strongest
+from report.sides import TODAY, Sides
 
-ASIDE = ("oracle", "random", "order_only", "popularity", "click_rate")
-NAMES = {
-    "oracle": "the best order in hindsight", "random": "chance",
-    "order_only": "places by how often they are chosen", "popularity": "most chosen first",
-    "click_rate": "highest click rate first",
-}  # fmt: skip
 SAID = {
     "better": "is better than {before}",
     "level": "is level with {before}",
     "undecided": "cannot be told from {before} by these lists",
     "worse": "is worse than {before}",
 }
+MUCH = 0.5  # of the gain: an order without a model that has as much belongs into the test
 UNSEEN = {
     "test": "that it has never seen",
     "valid": "that it was chosen by, though not trained on, so that it looks a little too good",
@@ -38,6 +34,8 @@ UNSEEN = {
 }
 NEXT = {
     "better": "Worth an online test.",
+    "with plain": "Worth an online test, in which that order is an arm of its own.",
+    "plain first": "Try that order first: these lists do not show that the model adds to it.",
     "level": "It costs little quality, if any; whether it wins some, these lists do not show.",
     "undecided": "More lists would tell, or an online test; until then nothing is certain.",
     "worse": "Keep what you have; `docs/own-data.md` says what to look at.",
@@ -50,6 +48,7 @@ class Report:
 
     sides: Sides
     gains: Sequence[Gain]  # of every measure, NDCG@10 first
+    standings: Sequence[Standing]  # beside orders without a model, from best to worst
     slices: Sequence[Slice]
     changes: Changes
     examples: Sequence[Example]
@@ -70,17 +69,46 @@ def render(report: Report) -> str:
 
 
 def verdict(report: Report) -> str:
-    """The answer in two sentences."""
+    """The answer in a few sentences."""
     sides, first = report.sides, report.gains[0]
     low, high = first.interval
     said = SAID[first.verdict].format(before=sides.before_name)
+    plain, then = _without_a_model(report)
     return (
         f"On {first.found.lists:,} lists of {first.found.users:,} users "
         f"{UNSEEN[sides.after.split]}, {sides.after_name} {said}: "
         f"{METRIC.upper()} {first.before:.3f} to {first.after:.3f} "
         f"({signed(first.difference)}, 95% interval {signed(low)} to {signed(high)}). "
-        f"{NEXT[first.verdict]}"
+        f"{plain} {NEXT[then]}"
     )
+
+
+def _without_a_model(report: Report) -> tuple[str, str]:
+    """What the best order without a model reaches, in a sentence, and what follows from all."""
+    sides, first = report.sides, report.gains[0]
+    plain = strongest(report.standings)
+    named = f"{plain.name[0].upper()}{plain.name[1:]}"
+    if sides.before_name != TODAY:
+        today = next(one.value for one in report.standings if one.name == TODAY)
+        beside = "" if plain.name == TODAY else f"; {TODAY} {today:.3f}"
+        return f"{named}, which needs no model, has {plain.value:.3f}{beside}.", first.verdict
+    if plain.name == TODAY:
+        return f"Of the orders that need no model, none is better than {TODAY}.", first.verdict
+    share = share_of_gain(plain.value, first.before, first.after)
+    if share is None or share >= 1:
+        said = (
+            f"{named}, which needs no model, reaches {plain.value:.3f}, as much as the model or "
+            "more."
+        )
+    else:
+        said = (
+            f"{named}, which needs no model, reaches {plain.value:.3f}: {share:.0%} of that gain."
+        )
+    if first.verdict != "better" or share is None:
+        return said, first.verdict
+    if plain.gain is None or plain.gain.verdict != "better":
+        return said, "plain first"
+    return said, "with plain" if share >= MUCH else "better"
 
 
 def _answer(report: Report) -> Section:
@@ -101,17 +129,40 @@ def _overall(report: Report) -> Section:
     rows = [(one.measure.title, one.measure.show(one.before), one.measure.show(one.after),
              _signed(one, one.difference), _interval(one), one.verdict)
             for one in report.gains]  # fmt: skip
-    beside = [(NAMES[name], f"{report.sides.references[name].mean(METRIC):.3f}")
-              for name in ASIDE if name in report.sides.references]  # fmt: skip
     note = (
         f"Paired by list; intervals by bootstrap over users ({RESAMPLES:,} resamples). Better: the "
         f"interval lies on the good side of 0. Level, for NDCG@10: it ends above −{LEVEL_MARGIN}."
     )
     return Section("Is the order better?", [
         Table(head, rows, numbers={1, 2, 3, 4}),
-        Text("The same lists in orders that need no model, by NDCG@10:"),
-        Table(("order", "NDCG@10"), beside, numbers={1}),
+        Text(f"The same lists in other orders, from best to worst. {_plain_gain(report)}"),
+        _standings(report),
     ], note)  # fmt: skip
+
+
+def _plain_gain(report: Report) -> str:
+    """The model against the strongest order that needs none."""
+    plain = strongest(report.standings)
+    if plain.gain is None:
+        return ""
+    said = SAID[plain.gain.verdict].format(
+        before=f"the strongest that needs no model, {plain.name}"
+    )
+    return (
+        f"{report.sides.after_name} {said}: "
+        f"{signed(plain.gain.difference)}, 95% interval {_interval(plain.gain)}."
+    )
+
+
+def _standings(report: Report) -> Table:
+    rows = []
+    for one in report.standings:
+        beside = ("", "", "")
+        if one.gain is not None:
+            beside = (signed(one.gain.difference), _interval(one.gain), one.gain.verdict)
+        rows.append((one.name, f"{one.value:.3f}", *beside))
+    head = ("order", "NDCG@10", f"{report.sides.after_name} beside it", "95% interval", "")
+    return Table(head, rows, numbers={1, 2, 3})
 
 
 def _for_whom(report: Report) -> Section:

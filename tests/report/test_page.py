@@ -11,7 +11,8 @@ import pytest
 from data.dataset import Dataset
 from report import collect, report_run
 from report.page import Report, render, verdict
-from report.sides import ReportError, Sides, load
+from report.plain import Standing
+from report.sides import TODAY, ReportError, Sides, load
 from tests.data.pages import Page
 
 EVIL = '<script>alert("1")</script>'
@@ -38,12 +39,43 @@ def test_the_tables_hold_the_figures(made: Report) -> None:
         assert row[:3] == [one.measure.title, one.measure.show(one.before),
                            one.measure.show(one.after)]  # fmt: skip
         assert row[-1] == one.verdict
-    assert ["chance", f"{made.sides.references['random'].mean('ndcg@10'):.3f}"] in beside
+    for row, other in zip(beside[1:], made.standings, strict=True):
+        assert row[:2] == [other.name, f"{other.value:.3f}"]
+        assert row[-1] == (other.gain.verdict if other.gain else "")
     assert [row[1] for row in for_whom[1:]] == [one.title for one in made.slices]
     for row, one in zip(for_whom[1:], made.slices, strict=True):
         assert row[2] == f"{one.lists:,}"
         assert row[-1] == (one.gain.verdict if one.gain else "too few")
     assert [row[0] for row in cost[1:]] == [one.step for one in made.costs]
+
+
+def with_plain(made: Report, value: float, low: float) -> Report:
+    """The report as it would be if the model went from 0.5 to 0.7 and click rate had `value`."""
+    first = made.gains[0]
+    better = replace(first, before=0.5, after=0.7, found=replace(first.found, low=0.1, high=0.3))
+    rate = next(one for one in made.standings if one.name == "highest click rate first")
+    assert rate.gain is not None
+    found = replace(rate.gain.found, difference=0.7 - value, low=low, high=0.2, users=99)
+    today = Standing(TODAY, 0.5, better, plain=True)
+    plain = replace(rate, value=value, gain=replace(rate.gain, found=found))
+    sides = replace(made.sides, before_name=TODAY)
+    return replace(made, sides=sides, gains=[better, *made.gains[1:]], standings=[plain, today])
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "said"),
+    [
+        (0.66, 0.01, "reaches 0.660: 80% of that gain. Worth an online test, in which that order"),
+        (0.66, -0.02, "reaches 0.660: 80% of that gain. Try that order first"),
+        (0.54, 0.01, "reaches 0.540: 20% of that gain. Worth an online test."),
+        (0.75, -0.20, "reaches 0.750, as much as the model or more. Try that order first"),
+        (0.45, 0.01, f"none is better than {TODAY}. Worth an online test."),
+    ],
+)
+def test_the_answer_says_what_needs_no_model(
+    made: Report, value: float, low: float, said: str
+) -> None:
+    assert said in verdict(with_plain(made, value, low))
 
 
 def test_each_example_stands_on_both_sides_with_its_marks_and_moves(made: Report) -> None:
