@@ -269,7 +269,7 @@ def report(
         typer.Option(
             metavar="BUNDLE",
             help="RUN's bundle, whose graphs are timed.",
-            show_default="the model in PyTorch",
+            show_default="the model in its own library",
         ),
     ] = None,
     split: Annotated[Part, typer.Option(help="Which lists to judge on.")] = Part.test,

@@ -8,12 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from data.page import Card, Cards, Figures, Listed, Lists, Section, Span, Table, Text, Warnings
+from data.page import (
+    Card,
+    Cards,
+    Figures,
+    Listed,
+    Lists,
+    Part,
+    Section,
+    Span,
+    Table,
+    Text,
+    Warnings,
+)
 from data.page import page as html
 from model.compare import LEVEL_MARGIN, RESAMPLES
 from model.table import METRIC
 from report.changes import Changes
-from report.cost import Cost
+from report.cost import Cost, Costs
 from report.examples import Example, Line
 from report.measures import FEWEST, FEWEST_USERS, Gain, Slice
 from report.pictures import agreement, entered, flow, gains
@@ -52,7 +64,7 @@ class Report:
     slices: Sequence[Slice]
     changes: Changes
     examples: Sequence[Example]
-    costs: Sequence[Cost]
+    costs: Costs
     limits: Sequence[str]
     facts: Mapping[str, str]  # what the page was made of and by
 
@@ -63,7 +75,10 @@ def render(report: Report) -> str:
     if report.examples:
         sections.append(_examples(report))
     sections += [_cost(report), Section("What this log cannot tell", list(_texts(report.limits)))]
-    title = f"{report.sides.after_name} on {report.sides.dataset.info['name']}"
+    sides, beside = report.sides, ""
+    if sides.other is not None:
+        beside = f" beside {sides.before_name}"
+    title = f"{sides.after_name}{beside} on {sides.dataset.info['name']}"
     foot = " · ".join(f"{name}: {value}" for name, value in report.facts.items())
     return html(title, sections, lead=verdict(report), foot=foot)
 
@@ -88,7 +103,7 @@ def _without_a_model(report: Report) -> tuple[str, str]:
     sides, first = report.sides, report.gains[0]
     plain = strongest(report.standings)
     named = f"{plain.name[0].upper()}{plain.name[1:]}"
-    if sides.before_name != TODAY:
+    if sides.other is not None:
         today = next(one.value for one in report.standings if one.name == TODAY)
         beside = "" if plain.name == TODAY else f"; {TODAY} {today:.3f}"
         return f"{named}, which needs no model, has {plain.value:.3f}{beside}.", first.verdict
@@ -116,12 +131,20 @@ def _answer(report: Report) -> Section:
         Card(f"{one.measure.show(one.before)} → {one.measure.show(one.after)}", one.measure.title)
         for one in report.gains
     ]
-    if report.costs:
-        slowest = max(report.costs, key=lambda one: one.p50)
-        cards.append(Card(f"{slowest.p50:.2f} ms", f"{slowest.step}, a list (median)"))
+    cards.append(_time_card(report.costs))
     worse = [f"It is worse for {one.family}: {one.title}." for one in report.slices
              if one.gain is not None and one.gain.verdict == "worse"]  # fmt: skip
     return Section("", [Cards(cards), *([Warnings(worse)] if worse else [])])
+
+
+def _time_card(costs: Costs) -> Card:
+    """The time of each side that has one, with what else the machine did."""
+    timed = [one for one in (costs.of("before"), costs.of("after")) if one is not None]
+    steps = " → ".join(one.step for one in timed)
+    return Card(
+        f"{' → '.join(f'{one.p50:.2f}' for one in timed)} ms",
+        f"a list (median): {steps}; machine's load {costs.load}",
+    )
 
 
 def _overall(report: Report) -> Section:
@@ -169,26 +192,25 @@ def _for_whom(report: Report) -> Section:
     judged = [one.gain.interval for one in report.slices if one.gain is not None]
     low = min([0.0, *(one[0] for one in judged)])
     high = max([0.0, *(one[1] for one in judged)])
-    rows, family = [], ""
+    rows: list[tuple[str | Span, ...]] = []
     for one in report.slices:
-        named = one.family if one.family != family else ""
-        family = one.family
+        named = f"{one.family}: {one.title}"
         if one.gain is None:
-            rows.append((named, one.title, f"{one.lists:,}", "", "", "", "too few"))
+            rows.append((named, f"{one.lists:,}", "", "", "", "too few"))
             continue
         gain = one.gain
         rows.append((
-            named, one.title, f"{one.lists:,}", f"{gain.before:.3f} → {gain.after:.3f}",
+            named, f"{one.lists:,}", f"{gain.before:.3f} → {gain.after:.3f}",
             signed(gain.difference), Span(*gain.interval, gain.difference, low, high),
             gain.verdict,
         ))  # fmt: skip
-    head = ("", "lists with", "lists", "NDCG@10", "gain", "95% interval", "")
+    head = ("lists by", "lists", "NDCG@10", "gain", "95% interval", "")
     note = (
         f"NDCG@10 by kind of list; kinds of fewer than {FEWEST} lists or {FEWEST_USERS} users are "
         "not judged. The thin line is 0. Of so many intervals one in twenty misses the truth by "
         "chance alone."
     )
-    return Section("For whom?", [Table(head, rows, numbers={2, 3, 4})], note)
+    return Section("For whom?", [Table(head, rows, numbers={1, 2, 3})], note)
 
 
 def _what_changes(report: Report) -> Section:
@@ -214,13 +236,14 @@ def _examples(report: Report) -> Section:
 
 def _example(one: Example, sides: Sides) -> Lists:
     history = f"Newest in the history: {', '.join(one.history)}." if one.history else "No history."
-    rest = f" {one.left_out} more candidates lie below." if one.left_out else ""
+    more = "1 more candidate lies" if one.left_out == 1 else f"{one.left_out} more candidates lie"
     return Lists(
         f"List {one.list_id}: {one.why} (NDCG@10 {signed(one.gain, 2)})",
-        history + rest,
+        history,
         (sides.before_name, sides.after_name),
         ([_line(line) for line in one.before],
          [_line(line, place) for place, line in enumerate(one.after, start=1)]),
+        f"{more} below." if one.left_out else "",
     )  # fmt: skip
 
 
@@ -232,13 +255,37 @@ def _line(line: Line, place: int | None = None) -> Listed:
 
 
 def _cost(report: Report) -> Section:
-    rows = [(one.step, f"{one.p50:.2f}", f"{one.p99:.2f}") for one in report.costs]
+    costs = report.costs
+    rows = [(one.step, f"{one.p50:.2f}", f"{one.p99:.2f}") for one in costs.steps]
     note = (
-        "One list at a time on one thread of this machine, with the lists judged above. `psad "
-        "bench BUNDLE` measures the whole way of a request through the service."
+        "One list at a time, of those judged above, on one thread of this machine, whose load was "
+        f"{costs.load} before. {_beside_it(costs)}`psad bench BUNDLE` measures the whole way of a "
+        "request through the service."
     )
-    return Section("What it costs online", [
-        Table(("step", "p50 ms", "p99 ms"), rows, numbers={1, 2})], note)  # fmt: skip
+    busy = (
+        "The machine had other work: these times, p99 above all, are longer than on a quiet one. "
+        "Time again there before you size a service."
+    )
+    before, after = costs.of("before"), costs.of("after")
+    parts: list[Part] = [Warnings([busy])] if costs.load.busy else []
+    parts.append(Table(("step", "p50 ms", "p99 ms"), rows, numbers={1, 2}))
+    if before is not None and after is not None:
+        parts.append(Text(_ratio(before, after)))
+    return Section("What it costs online", parts, note)
+
+
+def _beside_it(costs: Costs) -> str:
+    """What the table leaves out."""
+    if len(costs.steps) > sum(one.side is not None for one in costs.steps):
+        return ""  # encoding has a row of its own
+    return "A request must be encoded besides, which is not counted. "
+
+
+def _ratio(before: Cost, after: Cost) -> str:
+    slow, fast = sorted((before, after), key=lambda one: -one.p50)
+    return (
+        f"By the median, {slow.step} takes {slow.p50 / fast.p50:.1f} times as long as {fast.step}."
+    )
 
 
 def _texts(lines: Sequence[str]) -> Iterator[Text]:
@@ -257,4 +304,6 @@ def _signed(one: Gain, value: float) -> str:
 
 def _interval(one: Gain) -> str:
     low, high = one.interval
-    return f"{_signed(one, low)} to {_signed(one, high)}"
+    if one.measure.percent:
+        return f"{signed(100 * low, 1)} to {signed(100 * high, 1)} points"
+    return f"{signed(low)} to {signed(high)}"

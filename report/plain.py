@@ -38,7 +38,7 @@ def standings(sides: Sides) -> list[Standing]:
         for key in NAMES if key in sides.references
     ]  # fmt: skip
     found.append(Standing(sides.after_name, sides.after.mean(METRIC), None, False))
-    if sides.before_name != TODAY:
+    if sides.other is not None:
         own = Standing(
             sides.before_name, sides.before.mean(METRIC), gain(sides, MEASURES[0]), False
         )
