@@ -63,7 +63,8 @@ def test_with_a_bundle_its_graphs_are_and_another_run_s_is_refused(
     found = costs(load(run), both, bundle.parent)
     steps = [one.step for one in found.steps]
     assert found.of("after") == found.steps[1]
-    assert steps == ["encoding a request", "the scorer in ONNX Runtime", "the generator"]
+    assert steps == ["encoding a request", "the scorer in ONNX Runtime",
+                     "the generator in ONNX Runtime"]  # fmt: skip
     train(both.dataset.folder, tmp_path / "other", model="dnn", overrides={"epochs": "1"})
     with pytest.raises(ReportError, match="was not exported from"):
         costs(load(tmp_path / "other"), both, bundle.parent)
