@@ -16,12 +16,13 @@ from model.evaluate import Mode
 from model.machine import Load
 from model.machine import load as machine_load
 from model.report import describe
+from report.answer import Report, verdict
 from report.changes import changes
 from report.cost import costs
 from report.examples import examples
 from report.limits import limits
 from report.measures import MEASURES, gain, slice_gains
-from report.page import Report, render, verdict
+from report.page import render
 from report.plain import standings
 from report.sides import ReportError, Sides, Trained, dataset_of, load, sides
 from report.slices import slices

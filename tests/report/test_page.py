@@ -11,8 +11,9 @@ import pytest
 from data.dataset import Dataset
 from model.machine import Load
 from report import collect, report_run
+from report.answer import Report, verdict
 from report.cost import Cost, Costs
-from report.page import Report, render, verdict
+from report.page import render
 from report.plain import Standing
 from report.sides import TODAY, ReportError, Sides, load
 from tests.data.pages import Page
