@@ -275,7 +275,7 @@ def report(
         typer.Option(
             metavar="BUNDLE",
             help="RUN's bundle, whose graphs are timed.",
-            show_default="the model in PyTorch",
+            show_default="the model in its own library",
         ),
     ] = None,
     split: Annotated[Part, typer.Option(help="Which lists to judge on.")] = Part.test,
@@ -373,8 +373,8 @@ def bench(
 
     The scorer alone in ONNX Runtime and PyTorch, beside the time that its products would take at
     the machine's own matrix rate; and requests to a service started for it, as ids, objects and
-    columns, with the time by stage. A history of 50 and 30 candidates, drawn from the bundle's own
-    items: no dataset is needed, and no torch.
+    columns, with the time by stage. 30 candidates and a history of 50, or of as many items as the
+    bundle reads where that is fewer, drawn from the bundle's own: no dataset is needed, no torch.
 
     \b
     Examples:

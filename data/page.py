@@ -3,19 +3,20 @@
     page("My log", [Section("Sizes", [Table(["split", "lists"], [["train", "1,204"]], {1})])])
 
 Self-contained (styles and pictures inside, nothing from other hosts, no scripts), light and dark as
-the reader's system asks, readable on a phone. Every text is escaped: an item called `<script>` is
-shown as that. Only pictures of data/pictures.py stand as they are.
+the reader's system asks, readable on a phone. Sentences may name `commands`. Every text is escaped:
+an item called `<script>` is shown as that. Only pictures of data/pictures.py stand as they are.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class Lists:
     text: str
     names: tuple[str, str]
     sides: tuple[Sequence[Listed], Sequence[Listed]]
+    foot: str = ""
 
 
 Part = Cards | Warnings | Figures | Table | Text | Lists
@@ -156,8 +158,14 @@ def _template() -> tuple[Template, Markup]:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["commands"] = commands
     style = loader.get_source(environment, "page.css")[0]
     return environment.get_template("page.html"), Markup(style)
+
+
+def commands(text: str) -> Markup:
+    """A sentence with what stands between two backticks as <code>; everything is escaped."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def count(number: float) -> str:

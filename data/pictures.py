@@ -23,6 +23,7 @@ VARIABLES = {
 }  # fmt: skip
 SIZES = {2: (4.7, 2.5), 3: (3.9, 2.5)}  # inches, by how many stand beside each other
 MARGINS = (0.48, 0.12, 0.45, 0.1)  # inches, on the left, on the right, below and above
+NAMED = 0.2  # inches more on the left, for the name of a y axis
 
 
 def picture(draw: Callable[[Any], None], name: str, columns: int = 2) -> Markup:
@@ -37,11 +38,13 @@ def picture(draw: Callable[[Any], None], name: str, columns: int = 2) -> Markup:
         figure = Figure(figsize=(width, height))  # its own layout would draw everything twice
         FigureCanvasSVG(figure)
         left, right, bottom, top = MARGINS
-        axes = figure.add_axes((
-            left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height,
-        ))  # fmt: skip
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         _plain(axes)
         draw(axes)
+        left += NAMED if axes.get_ylabel() else 0.0
+        axes.set_position((
+            left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height,
+        ))  # fmt: skip
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     return Markup(_inline(written.getvalue()))
@@ -55,8 +58,9 @@ def _plain(axes: Any) -> None:
     axes.tick_params(colors=INK, labelsize=9, length=0)
     axes.grid(axis="y", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.xaxis.label.set_color(INK)
-    axes.xaxis.label.set_size(9)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_color(INK)
+        axis.label.set_size(9)
 
 
 def _inline(svg: str) -> str:

@@ -153,10 +153,20 @@ def _dropped(info: Mapping[str, Any]) -> Table:
 
 
 def _times(figures: Tally) -> str:
-    first, last = (np.datetime64(int(one), "s") for one in (figures.edges[0], figures.edges[-1]))
+    first, last = (np.datetime64(one, "s") for one in (figures.first, figures.last))
     unit = "D" if last - first > np.timedelta64(2, "D") else "m"
     begin, end = (np.datetime_as_string(one, unit=unit).replace("T", " ") for one in (first, last))
-    return f"From {begin} to {end} (UTC), in {len(figures.edges) - 1} parts of equal length."
+    each = f"in parts of {_length(int(figures.edges[1] - figures.edges[0]))}"
+    cut = ", the first and last of which may be shorter" if len(figures.edges) > 2 else ""
+    return f"From {begin} to {end} (UTC), {each}{cut}."
+
+
+def _length(seconds: int) -> str:
+    """Of a part of the time, in the largest unit that divides it."""
+    units = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+    size, unit = next((size, unit) for size, unit in units if seconds % size == 0)
+    number = seconds // size
+    return f"{number:,} {unit}{'s' if number != 1 else ''}"
 
 
 def _coverage(figures: Tally) -> Table:

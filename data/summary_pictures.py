@@ -125,7 +125,7 @@ def position_note(clicks: np.ndarray, shown: np.ndarray) -> str:
 
 def time_pictures(figures: Tally) -> Iterator[Figure]:
     """Lists, the share of positives, and what train did not know, by time."""
-    edges = figures.edges
+    edges = figures.drawn
     middle = (edges[:-1] + edges[1:]) / 2
     there = figures.showings >= min(ENOUGH, figures.showings.max())
 
@@ -173,13 +173,14 @@ def time_pictures(figures: Tally) -> Iterator[Figure]:
 
 
 def _dates(axes: Any, edges: np.ndarray) -> None:
-    """A few times below the axis, as short as tells them apart."""
-    width = int(edges[1] - edges[0])
+    """A few times below the axis, as short as tells them apart; the last edge is a second late."""
+    width = int(np.diff(edges).max())
     unit, cut = ("D", slice(None)) if width >= 86_400 else ("m", slice(5, None))
     if width < 60:
         unit, cut = "s", slice(11, None)
     places = np.linspace(0, len(edges) - 1, min(3, len(edges))).round().astype(int)
-    times = np.array([int(edges[place]) for place in places]).astype("datetime64[s]")
+    ends = [int(edges[place]) for place in places]
+    times = np.array([*ends[:-1], ends[-1] - 1]).astype("datetime64[s]")
     names = [str(one).replace("T", " ")[cut] for one in np.datetime_as_string(times, unit=unit)]
     axes.set_xticks([float(edges[place]) for place in places], names)
     for tick, side in zip(axes.get_xticklabels(), _sides(len(names)), strict=True):

@@ -39,7 +39,9 @@ class Coverage:
 class Tally:
     """What the page tells in numbers; over all lists of train, valid and test."""
 
-    edges: Int64  # (B + 1,) seconds
+    edges: Int64  # (B + 1,) seconds; round times, so that the first and last lie outside the log
+    first: int  # seconds of the first list
+    last: int
     lists: Int64  # (S, B) by time
     showings: Int64  # (B,)
     clicks: Int64  # (B,)
@@ -54,6 +56,11 @@ class Tally:
     item_shown: Int64  # (S, R)
     item_clicks: Int64  # (R,)
     coverage: tuple[Coverage, ...]
+
+    @property
+    def drawn(self) -> Int64:
+        """(B + 1,) the edges, from the first list to the second after the last."""
+        return self.edges.clip(self.first, self.last + 1)
 
 
 def tally(dataset: Dataset, chunk: int = CHUNK) -> Tally:
@@ -93,7 +100,8 @@ def tally(dataset: Dataset, chunk: int = CHUNK) -> Tally:
             known = known_values(schema.context, feature, part.context[feature.kind])
             context[feature.name] += _by(split, len(SPLITS), known)
     return Tally(
-        edges=edges, lists=lists, showings=shown_at, clicks=clicks_at,
+        edges=edges, first=int(np.min(arrays["timestamp"])), last=int(np.max(arrays["timestamp"])),
+        lists=lists, showings=shown_at, clicks=clicks_at,
         new_items=_share(new_items, shown_at), new_users=_share(new_users, lists.sum(0)),
         unknown=_share(unknown, shown_at),
         position_shown=position[0], position_clicks=position[1],

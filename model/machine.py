@@ -1,10 +1,12 @@
-"""What figures are made by: the processor and the commit. Needs no torch."""
+"""What figures are made by: the processor, its load and the commit. Needs no torch."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 
 def processor() -> str:
@@ -15,6 +17,26 @@ def processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+class Load(NamedTuple):
+    """How many processes ran or waited to, on average over a minute."""
+
+    average: float
+    cores: int
+
+    @property
+    def busy(self) -> bool:
+        """Above half the cores: times are then of this moment, and longest times of other work."""
+        return self.average > self.cores / 2
+
+    def __str__(self) -> str:
+        return f"{self.average:.1f} on {self.cores} core{'s' if self.cores != 1 else ''}"
+
+
+def load() -> Load:
+    """Now; ask before the own work begins, which would count too."""
+    return Load(os.getloadavg()[0], os.cpu_count() or 1)
 
 
 def commit() -> str | None:

@@ -60,6 +60,7 @@ class Ranker(ABC):
     """A model that puts candidates in order."""
 
     trains_by_gradient: ClassVar[bool]
+    library: ClassVar[str]  # that it computes in, as people call it
     schema: FeatureSchema
 
     @abstractmethod
@@ -91,6 +92,7 @@ class NeuralRanker(nn.Module, Ranker):
     """A ranker trained by gradient descent through the shared `fit`."""
 
     trains_by_gradient = True
+    library = "PyTorch"
 
     def __init__(self, schema: FeatureSchema) -> None:
         super().__init__()

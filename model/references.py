@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 NAMES = ("incoming", "random", "popularity", "click_rate", "order_only", "oracle")
+SAID = {
+    "incoming": "the order as it came",
+    "random": "what any order has on average",
+    "popularity": "most chosen in training first",
+    "click_rate": "highest click rate in training first",
+    "order_only": "places by how often each was chosen in training; looks at no item",
+    "oracle": "sorts by the labels it is judged by: nothing can be better",
+}  # in tables, for those who meet the names for the first time
 PRIOR_SHOWINGS = 10.0  # of belief in the overall click rate, for positions rarely seen
 
 

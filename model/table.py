@@ -17,6 +17,7 @@ from model.compare import LEVEL_MARGIN, RESAMPLES, Comparison, compare, correct,
 from model.evaluate import Evaluation
 from model.latency import Latency
 from model.references import NAMES as REFERENCE_NAMES
+from model.references import SAID as REFERENCES_SAID
 from model.truth import CEILING_KNOWS, CEILING_SEES, VALUE
 from model.truth import NAMES as TRUE_NAMES
 
@@ -30,6 +31,7 @@ TITLES = {
     "ndcg@5": "NDCG@5", "ndcg@10": "NDCG@10", "map@5": "MAP@5", "map@10": "MAP@10", "auc": "AUC",
     "map_paper@5": "paper MAP@5", "map_paper@10": "paper MAP@10",
 }  # fmt: skip
+PAPER_MAP = (TITLES["map_paper@5"], TITLES["map_paper@10"])
 TRUE_TITLES = {VALUE: "true value"}  # where the truth is known
 NOTE = (
     "Mean ± standard deviation over seeds. *paper MAP* divides by the hits in K, not by "
@@ -132,6 +134,24 @@ def show(header: Mapping[str, str], made: Sequence[Table], console: Console) -> 
         for cells in table.rows:
             drawn.add_row(*map(escape, cells))
         console.print(drawn)
+    for name, said in words(made).items():
+        console.print(f"[bold]{name}[/bold]  {said}", highlight=False)
+
+
+def words(made: Sequence[Table]) -> dict[str, str]:
+    """What the names in the tables mean, of those that stand there."""
+    rows = {cells[0] for table in made for cells in table.rows}
+    columns = {name for table in made for name in table.columns}
+    found = {name: said for name, said in REFERENCES_SAID.items() if name in rows}
+    if columns & set(PAPER_MAP):
+        found["paper MAP@5, @10"] = "divides by the hits in K, MAP by min(K, positives)"
+    if "verdict" in columns:
+        found["verdict"] = (
+            "goes by the interval alone. p (Holm) is another test, of ranks, and is raised for the "
+            "number of rows; a row can be better or worse though its p is above 0.05. Such a one "
+            "is less certain: more seeds or lists would tell."
+        )
+    return found
 
 
 # what a narrow terminal goes without, the first of these first

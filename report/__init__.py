@@ -13,13 +13,17 @@ from pathlib import Path
 
 from features.files import write_whole
 from model.evaluate import Mode
+from model.machine import Load
+from model.machine import load as machine_load
 from model.report import describe
+from report.answer import Report, verdict
 from report.changes import changes
 from report.cost import costs
 from report.examples import examples
 from report.limits import limits
 from report.measures import MEASURES, gain, slice_gains
-from report.page import Report, render, verdict
+from report.page import render
+from report.plain import standings
 from report.sides import ReportError, Sides, Trained, dataset_of, load, sides
 from report.slices import slices
 
@@ -40,12 +44,13 @@ def report_run(
     """Write RUN/report.html, or `file`; returns where it is.
 
     `beside` is a run to compare with, in place of the order as it came; with `bundle` its graphs
-    are timed, else the model in PyTorch. Raises ReportError, RunError, DataError, EvaluationError.
+    are timed, else the model in its own library, as `beside` is.
+    Raises ReportError, RunError, DataError, EvaluationError.
     """
-    trained = load(run, mode)
+    load_before, trained = machine_load(), load(run, mode)
     data = dataset_of(trained, dataset)
     both = sides(trained, data, split, None if beside is None else load(beside))
-    found = collect(trained, both, bundle)
+    found = collect(trained, both, bundle, load_before)
     page = Path(file) if file is not None else trained.folder / PAGE
     page.parent.mkdir(parents=True, exist_ok=True)
     write_whole(page, render(found))
@@ -54,8 +59,10 @@ def report_run(
     return page
 
 
-def collect(run: Trained, both: Sides, bundle: Path | str | None = None) -> Report:
-    """All that the page says."""
+def collect(
+    run: Trained, both: Sides, bundle: Path | str | None = None, load: Load | None = None
+) -> Report:
+    """All that the page says; `load` is the machine's before this work, now where none is given."""
     measured = [one for measure in MEASURES if (one := gain(both, measure)) is not None]
     if not measured:
         raise ReportError(
@@ -64,8 +71,11 @@ def collect(run: Trained, both: Sides, bundle: Path | str | None = None) -> Repo
     parts = slice_gains(both, slices(both))
     described = describe(both.dataset, both.after.split)
     facts = {name: described[name] for name in FACTS}
-    facts |= {"run": str(run.folder), "made": datetime.now(UTC).date().isoformat()}
+    facts["run"] = str(run.folder)
+    if both.other is not None:
+        facts["beside"] = str(both.other.folder)
+    facts |= {"made": datetime.now(UTC).date().isoformat()}
     return Report(
-        both, measured, parts, changes(both), examples(both), costs(run, both, bundle),
-        limits(both, parts), facts,
+        both, measured, standings(both), parts, changes(both), examples(both),
+        costs(run, both, bundle, load), limits(both, parts), facts,
     )  # fmt: skip

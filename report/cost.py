@@ -1,7 +1,8 @@
-"""What a model costs online: milliseconds a list, on this machine, on the lists that are judged.
+"""What an order costs online: milliseconds a list, on this machine, on the lists that are judged.
 
-With a bundle its graphs are timed in ONNX Runtime as a service runs them, on one thread, and the
-encoding of a request beside them; without, the model in PyTorch.
+With a bundle its graphs are timed in ONNX Runtime as a service runs them, and the encoding of a
+request beside them; without, the model in its own library. The run that it is compared with is
+timed in its own library too. All take turns, on one thread, so that ratios hold on a busy machine.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 from export.cost import Call, in_turn
 from export.parity import session
 from features.bundle import Bundle, resolve
 from features.encode import Encoder
-from model.latency import latency
-from report.sides import ReportError, Sides, Trained
+from model.evaluate import in_evaluation, load_batch, order_lists
+from model.machine import Load
+from model.machine import load as machine_load
+from report.sides import Integers, ReportError, Sides, Trained
 
-LISTS = 101  # requests that are timed, again and again; a prime, so that a turn leaves none out
+LISTS = 101  # that are timed, again and again; a prime, so that a turn leaves none out
 SECONDS = 1.0  # about, for each step
+
+Side = Literal["before", "after"]
 
 
 @dataclass(frozen=True)
@@ -35,20 +41,61 @@ class Cost:
     step: str
     p50: float
     p99: float
+    side: Side | None = None  # whose order the step makes
 
 
-def costs(run: Trained, sides: Sides, bundle: Path | str | None = None) -> list[Cost]:
+@dataclass(frozen=True)
+class Costs:
+    """Every step, and how busy the machine was before."""
+
+    steps: Sequence[Cost]
+    load: Load
+
+    def of(self, side: Side) -> Cost | None:
+        """The step that makes a side's order; None of the order as it came, which costs nothing."""
+        return next((one for one in self.steps if one.side == side), None)
+
+
+def costs(
+    run: Trained, sides: Sides, bundle: Path | str | None = None, load: Load | None = None
+) -> Costs:
     """Time one list at a time. Raises ReportError where the bundle is of another run's model."""
+    before, lists = load or machine_load(), _some(sides)
+    calls: dict[str, tuple[Call, Side | None]] = {}
+    if sides.other is not None:
+        calls[in_its_library(sides.other, sides.before_name)] = (
+            _ranked(sides.other, sides, lists), "before",
+        )  # fmt: skip
     if bundle is None:
-        with one_thread():
-            (found,) = latency(
-                run.ranker, sides.dataset, sides.after.split, mode=run.mode, sizes=(1,)
-            )
-        return [Cost(f"{run.name}, not exported", found.p50, found.p99)]
-    return list(_of_bundle(run, sides, resolve(Path(bundle))))
+        calls[in_its_library(run, sides.after_name)] = (_ranked(run, sides, lists), "after")
+    else:
+        calls |= dict(_of_bundle(run, sides, lists, resolve(Path(bundle))))
+    rankers = [one.ranker for one in (run, sides.other) if one is not None]
+    with one_thread(), in_evaluation(rankers[0]), in_evaluation(rankers[-1]):
+        times = in_turn({step: call for step, (call, _) in calls.items()}, SECONDS)
+    quantiles = {step: np.quantile(found, [0.5, 0.99]).tolist() for step, found in times.items()}
+    return Costs([Cost(step, *quantiles[step], side) for step, (_, side) in calls.items()], before)
 
 
-def _of_bundle(run: Trained, sides: Sides, bundle: Bundle) -> Iterator[Cost]:
+def in_its_library(run: Trained, name: str) -> str:
+    """What a run's step is called: "lambdamart in LightGBM"."""
+    return f"{name} in {run.ranker.library}"
+
+
+def _some(sides: Sides) -> Integers:
+    """Lists to time, from all over the split."""
+    return sides.lists[np.linspace(0, len(sides.lists) - 1, LISTS).astype(int)]
+
+
+def _ranked(run: Trained, sides: Sides, lists: Integers) -> Call:
+    """A batch of one list, in the run's own way."""
+    batches = [load_batch(sides.dataset, np.array([index])) for index in lists]
+    return _cycled(lambda batch: order_lists(run.ranker, batch, run.mode), batches)
+
+
+def _of_bundle(
+    run: Trained, sides: Sides, lists: Integers, bundle: Bundle
+) -> Iterator[tuple[str, tuple[Call, Side | None]]]:
     made_of = bundle.manifest.config
     settings = run.config.model_dump(mode="json", exclude={"dataset"})
     if bundle.manifest.fingerprint != run.config.fingerprint or made_of != settings:
@@ -57,17 +104,14 @@ def _of_bundle(run: Trained, sides: Sides, bundle: Bundle) -> Iterator[Cost]:
             "bundle."
         )
     encoder = Encoder(bundle.schema, bundle.catalogue)
-    every = sides.lists[np.linspace(0, len(sides.lists) - 1, LISTS).astype(int)]
-    requests = [sides.dataset.request(int(index)) for index in every]
+    requests = [sides.dataset.request(int(index)) for index in lists]
     encoded = [encoder.encode_request(request)[0] for request in requests]
-    calls = {"encoding a request": _cycled(encoder.encode_request, requests)}
-    graphs = {"the scorer in ONNX Runtime": bundle.scorer, "the generator": bundle.generator}
-    for step, path in graphs.items():
+    yield "encoding a request", (_cycled(encoder.encode_request, requests), None)
+    graphs = {"scorer": bundle.scorer, "generator": bundle.generator}
+    for mode, path in graphs.items():
         if path is not None:
-            calls[step] = _cycled(partial(session(path).run, None), encoded)
-    for step, times in in_turn(calls, SECONDS).items():
-        p50, p99 = np.quantile(times, [0.5, 0.99])
-        yield Cost(step, float(p50), float(p99))
+            call = _cycled(partial(session(path).run, None), encoded)
+            yield f"the {mode} in ONNX Runtime", (call, "after" if mode == run.mode else None)
 
 
 def _cycled(call: Callable[[Any], Any], values: Sequence[Any]) -> Call:
@@ -78,10 +122,11 @@ def _cycled(call: Callable[[Any], Any], values: Sequence[Any]) -> Call:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread inside, as the graphs are."""
+    """PyTorch and the libraries of trees on one thread inside, as the graphs are."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with ThreadpoolController().limit(limits=1):
+            yield
     finally:
         torch.set_num_threads(before)

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.splits import NOTES
 from report.measures import FEWEST, FEWEST_USERS, MEASURES, Slice, first_chosen, needed_for_a_test
-from report.sides import INCOMING, Sides
+from report.sides import Sides
 from report.slices import cold_items
 
 NDCG = MEASURES[0].key
@@ -29,14 +29,15 @@ def _place(sides: Sides) -> Iterator[str]:
     )
     yield (
         "People chose from the list as it was shown to them. What stood high was seen more, and "
-        "what was never shown could not be chosen; an order that is better than the log looks no "
-        "better in it."
+        "what was never shown could not be chosen. The figures above say how high an order puts "
+        "what people did choose: it gets no credit for an item that they would have chosen, had "
+        "they seen it."
     )
     if alone - chance > PLACE_MATTERS:
         yield (
             f"In this log the place alone tells much: {figures}. Part of any order's figure is "
-            "that it keeps what stood high, so that the gain over the order as it came may be "
-            "larger or smaller than it looks; an online test decides."
+            "that it keeps what stood high, so that the gain over "
+            f"{sides.before_name} may be larger or smaller than it looks; an online test decides."
         )
     else:
         yield f"In this log the place alone tells little: {figures}."
@@ -77,12 +78,13 @@ def _few(parts: Sequence[Slice]) -> Iterator[str]:
 
 
 def _online(sides: Sides) -> Iterator[str]:
-    """The size of a test, by the order as it came: that is what people were shown."""
-    rate = float(np.nanmean(first_chosen(sides.references[INCOMING], sides.labels)))
+    """The size of a test against the order that the page compares with."""
+    rate = float(np.nanmean(first_chosen(sides.before, sides.labels)))
     if 0 < rate < 1:
         yield (
-            "What it wins online is not in a log. On these lists, which all have a choice, the "
-            f"first item was chosen {rate:.1%} of the time. To see that rise by a twentieth of "
-            f"itself, a test needs about {needed_for_a_test(rate):,} such lists in each arm, more "
-            "where lists of one user are much alike."
+            "What it wins online is not in a log. On these lists, which all have a choice, "
+            f"{sides.before_name} has an item first that was chosen in {rate:.1%}. To see that "
+            f"rise by a twentieth of itself, a test against {sides.before_name} needs about "
+            f"{needed_for_a_test(rate):,} such lists in each arm, more where lists of one user "
+            "are much alike."
         )

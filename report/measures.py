@@ -92,6 +92,11 @@ MEASURES = (
 )
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """+0.123, or with a minus that is as wide."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def gain(sides: Sides, measure: Measure, rows: Integers | None = None) -> Gain | None:
     """The measure on all lists, or on those of `rows`; None where no list has it."""
     every = np.arange(len(sides.lists)) if rows is None else rows

@@ -5,57 +5,30 @@ Is it better? For whom? What changes? Show me. What does it cost? What do you no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from data.page import Card, Cards, Figures, Listed, Lists, Section, Span, Table, Text, Warnings
+from data.page import (
+    Card,
+    Cards,
+    Figures,
+    Listed,
+    Lists,
+    Part,
+    Section,
+    Span,
+    Table,
+    Text,
+    Warnings,
+)
 from data.page import page as html
 from model.compare import LEVEL_MARGIN, RESAMPLES
-from model.table import METRIC
-from report.changes import Changes
-from report.cost import Cost
+from report.answer import SAID, Report, verdict
+from report.cost import Cost, Costs
 from report.examples import Example, Line
-from report.measures import FEWEST, FEWEST_USERS, Gain, Slice
+from report.measures import FEWEST, FEWEST_USERS, Gain, signed
 from report.pictures import agreement, entered, flow, gains
+from report.plain import strongest
 from report.sides import Sides
-
-ASIDE = ("oracle", "random", "order_only", "popularity", "click_rate")
-NAMES = {
-    "oracle": "the best order in hindsight", "random": "chance",
-    "order_only": "places by how often they are chosen", "popularity": "most chosen first",
-    "click_rate": "highest click rate first",
-}  # fmt: skip
-SAID = {
-    "better": "is better than {before}",
-    "level": "is level with {before}",
-    "undecided": "cannot be told from {before} by these lists",
-    "worse": "is worse than {before}",
-}
-UNSEEN = {
-    "test": "that it has never seen",
-    "valid": "that it was chosen by, though not trained on, so that it looks a little too good",
-    "train": "that it was trained on, which says nothing of others",
-}
-NEXT = {
-    "better": "Worth an online test.",
-    "level": "It costs little quality, if any; whether it wins some, these lists do not show.",
-    "undecided": "More lists would tell, or an online test; until then nothing is certain.",
-    "worse": "Keep what you have; `docs/own-data.md` says what to look at.",
-}
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything the page says."""
-
-    sides: Sides
-    gains: Sequence[Gain]  # of every measure, NDCG@10 first
-    slices: Sequence[Slice]
-    changes: Changes
-    examples: Sequence[Example]
-    costs: Sequence[Cost]
-    limits: Sequence[str]
-    facts: Mapping[str, str]  # what the page was made of and by
 
 
 def render(report: Report) -> str:
@@ -64,23 +37,12 @@ def render(report: Report) -> str:
     if report.examples:
         sections.append(_examples(report))
     sections += [_cost(report), Section("What this log cannot tell", list(_texts(report.limits)))]
-    title = f"{report.sides.after_name} on {report.sides.dataset.info['name']}"
+    sides, beside = report.sides, ""
+    if sides.other is not None:
+        beside = f" beside {sides.before_name}"
+    title = f"{sides.after_name}{beside} on {sides.dataset.info['name']}"
     foot = " · ".join(f"{name}: {value}" for name, value in report.facts.items())
     return html(title, sections, lead=verdict(report), foot=foot)
-
-
-def verdict(report: Report) -> str:
-    """The answer in two sentences."""
-    sides, first = report.sides, report.gains[0]
-    low, high = first.interval
-    said = SAID[first.verdict].format(before=sides.before_name)
-    return (
-        f"On {first.found.lists:,} lists of {first.found.users:,} users "
-        f"{UNSEEN[sides.after.split]}, {sides.after_name} {said}: "
-        f"{METRIC.upper()} {first.before:.3f} to {first.after:.3f} "
-        f"({signed(first.difference)}, 95% interval {signed(low)} to {signed(high)}). "
-        f"{NEXT[first.verdict]}"
-    )
 
 
 def _answer(report: Report) -> Section:
@@ -88,12 +50,20 @@ def _answer(report: Report) -> Section:
         Card(f"{one.measure.show(one.before)} → {one.measure.show(one.after)}", one.measure.title)
         for one in report.gains
     ]
-    if report.costs:
-        slowest = max(report.costs, key=lambda one: one.p50)
-        cards.append(Card(f"{slowest.p50:.2f} ms", f"{slowest.step}, a list (median)"))
+    cards.append(_time_card(report.costs))
     worse = [f"It is worse for {one.family}: {one.title}." for one in report.slices
              if one.gain is not None and one.gain.verdict == "worse"]  # fmt: skip
     return Section("", [Cards(cards), *([Warnings(worse)] if worse else [])])
+
+
+def _time_card(costs: Costs) -> Card:
+    """The time of each side that has one, with what else the machine did."""
+    timed = [one for one in (costs.of("before"), costs.of("after")) if one is not None]
+    steps = " → ".join(one.step for one in timed)
+    return Card(
+        f"{' → '.join(f'{one.p50:.2f}' for one in timed)} ms",
+        f"a list (median): {steps}; machine's load {costs.load}",
+    )
 
 
 def _overall(report: Report) -> Section:
@@ -101,43 +71,65 @@ def _overall(report: Report) -> Section:
     rows = [(one.measure.title, one.measure.show(one.before), one.measure.show(one.after),
              _signed(one, one.difference), _interval(one), one.verdict)
             for one in report.gains]  # fmt: skip
-    beside = [(NAMES[name], f"{report.sides.references[name].mean(METRIC):.3f}")
-              for name in ASIDE if name in report.sides.references]  # fmt: skip
     note = (
         f"Paired by list; intervals by bootstrap over users ({RESAMPLES:,} resamples). Better: the "
         f"interval lies on the good side of 0. Level, for NDCG@10: it ends above −{LEVEL_MARGIN}."
     )
     return Section("Is the order better?", [
         Table(head, rows, numbers={1, 2, 3, 4}),
-        Text("The same lists in orders that need no model, by NDCG@10:"),
-        Table(("order", "NDCG@10"), beside, numbers={1}),
+        Text(f"The same lists in other orders, from best to worst. {_plain_gain(report)}"),
+        _standings(report),
     ], note)  # fmt: skip
+
+
+def _plain_gain(report: Report) -> str:
+    """The model against the strongest order that needs none."""
+    plain = strongest(report.standings)
+    if plain.gain is None:
+        return ""
+    said = SAID[plain.gain.verdict].format(
+        before=f"the strongest that needs no model, {plain.name}"
+    )
+    return (
+        f"{report.sides.after_name} {said}: "
+        f"{signed(plain.gain.difference)}, 95% interval {_interval(plain.gain)}."
+    )
+
+
+def _standings(report: Report) -> Table:
+    rows = []
+    for one in report.standings:
+        beside = ("", "", "")
+        if one.gain is not None:
+            beside = (signed(one.gain.difference), _interval(one.gain), one.gain.verdict)
+        rows.append((one.name, f"{one.value:.3f}", *beside))
+    head = ("order", "NDCG@10", f"{report.sides.after_name} beside it", "95% interval", "")
+    return Table(head, rows, numbers={1, 2, 3})
 
 
 def _for_whom(report: Report) -> Section:
     judged = [one.gain.interval for one in report.slices if one.gain is not None]
     low = min([0.0, *(one[0] for one in judged)])
     high = max([0.0, *(one[1] for one in judged)])
-    rows, family = [], ""
+    rows: list[tuple[str | Span, ...]] = []
     for one in report.slices:
-        named = one.family if one.family != family else ""
-        family = one.family
+        named = f"{one.family}: {one.title}"
         if one.gain is None:
-            rows.append((named, one.title, f"{one.lists:,}", "", "", "", "too few"))
+            rows.append((named, f"{one.lists:,}", "", "", "", "too few"))
             continue
         gain = one.gain
         rows.append((
-            named, one.title, f"{one.lists:,}", f"{gain.before:.3f} → {gain.after:.3f}",
+            named, f"{one.lists:,}", f"{gain.before:.3f} → {gain.after:.3f}",
             signed(gain.difference), Span(*gain.interval, gain.difference, low, high),
             gain.verdict,
         ))  # fmt: skip
-    head = ("", "lists with", "lists", "NDCG@10", "gain", "95% interval", "")
+    head = ("lists by", "lists", "NDCG@10", "gain", "95% interval", "")
     note = (
         f"NDCG@10 by kind of list; kinds of fewer than {FEWEST} lists or {FEWEST_USERS} users are "
         "not judged. The thin line is 0. Of so many intervals one in twenty misses the truth by "
         "chance alone."
     )
-    return Section("For whom?", [Table(head, rows, numbers={2, 3, 4})], note)
+    return Section("For whom?", [Table(head, rows, numbers={1, 2, 3})], note)
 
 
 def _what_changes(report: Report) -> Section:
@@ -163,13 +155,14 @@ def _examples(report: Report) -> Section:
 
 def _example(one: Example, sides: Sides) -> Lists:
     history = f"Newest in the history: {', '.join(one.history)}." if one.history else "No history."
-    rest = f" {one.left_out} more candidates lie below." if one.left_out else ""
+    more = "1 more candidate lies" if one.left_out == 1 else f"{one.left_out} more candidates lie"
     return Lists(
         f"List {one.list_id}: {one.why} (NDCG@10 {signed(one.gain, 2)})",
-        history + rest,
+        history,
         (sides.before_name, sides.after_name),
         ([_line(line) for line in one.before],
          [_line(line, place) for place, line in enumerate(one.after, start=1)]),
+        f"{more} below." if one.left_out else "",
     )  # fmt: skip
 
 
@@ -181,23 +174,42 @@ def _line(line: Line, place: int | None = None) -> Listed:
 
 
 def _cost(report: Report) -> Section:
-    rows = [(one.step, f"{one.p50:.2f}", f"{one.p99:.2f}") for one in report.costs]
+    costs = report.costs
+    rows = [(one.step, f"{one.p50:.2f}", f"{one.p99:.2f}") for one in costs.steps]
     note = (
-        "One list at a time on one thread of this machine, with the lists judged above. `psad "
-        "bench BUNDLE` measures the whole way of a request through the service."
+        "One list at a time, of those judged above, on one thread of this machine, whose load was "
+        f"{costs.load} before. {_beside_it(costs)}`psad bench BUNDLE` measures the whole way of a "
+        "request through the service."
     )
-    return Section("What it costs online", [
-        Table(("step", "p50 ms", "p99 ms"), rows, numbers={1, 2})], note)  # fmt: skip
+    busy = (
+        "The machine had other work: these times, p99 above all, are longer than on a quiet one. "
+        "Time again there before you size a service."
+    )
+    before, after = costs.of("before"), costs.of("after")
+    parts: list[Part] = [Warnings([busy])] if costs.load.busy else []
+    parts.append(Table(("step", "p50 ms", "p99 ms"), rows, numbers={1, 2}))
+    if before is not None and after is not None:
+        parts.append(Text(_ratio(before, after)))
+    return Section("What it costs online", parts, note)
+
+
+def _beside_it(costs: Costs) -> str:
+    """What the table leaves out."""
+    if len(costs.steps) > sum(one.side is not None for one in costs.steps):
+        return ""  # encoding has a row of its own
+    return "A request must be encoded besides, which is not counted. "
+
+
+def _ratio(before: Cost, after: Cost) -> str:
+    slow, fast = sorted((before, after), key=lambda one: -one.p50)
+    return (
+        f"By the median, {slow.step} takes {slow.p50 / fast.p50:.1f} times as long as {fast.step}."
+    )
 
 
 def _texts(lines: Sequence[str]) -> Iterator[Text]:
     for line in lines:
         yield Text(line)
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """+0.123, or with a minus that is as wide."""
-    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def _signed(one: Gain, value: float) -> str:
@@ -206,4 +218,6 @@ def _signed(one: Gain, value: float) -> str:
 
 def _interval(one: Gain) -> str:
     low, high = one.interval
-    return f"{_signed(one, low)} to {_signed(one, high)}"
+    if one.measure.percent:
+        return f"{signed(100 * low, 1)} to {signed(100 * high, 1)} points"
+    return f"{signed(low)} to {signed(high)}"

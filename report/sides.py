@@ -63,6 +63,7 @@ class Sides:
     after_name: str
     references: dict[str, Evaluation]
     labels: Floats  # (L, M), 0 at padding
+    other: Trained | None = None  # whose order `before` is; None of the order as it came
 
     @property
     def lists(self) -> Integers:
@@ -114,7 +115,7 @@ def sides(run: Trained, dataset: Dataset, split: str, beside: Trained | None = N
     """Judge the run, and `beside` or the incoming order, on the lists of a split."""
     references = evaluate_references(dataset, split)
     after = evaluate(run.ranker, dataset, split, mode=run.mode)
-    before, name = references[INCOMING], TODAY
+    before, name, own = references[INCOMING], TODAY, run.name
     if beside is not None:
         if beside.config.fingerprint != run.config.fingerprint:
             raise ReportError(
@@ -122,8 +123,10 @@ def sides(run: Trained, dataset: Dataset, split: str, beside: Trained | None = N
                 "compares two runs of one."
             )
         before, name = evaluate(beside.ranker, dataset, split, mode=beside.mode), beside.name
+        if name == own:
+            name, own = (f"{one.name} of {one.folder.name}" for one in (beside, run))
     labels = np.asarray(dataset.labels(split_indexes(dataset, split)), np.float64)
-    return Sides(dataset, before, after, name, run.name, references, labels)
+    return Sides(dataset, before, after, name, own, references, labels, beside)
 
 
 def title_of(dataset: Dataset, row: int) -> str:

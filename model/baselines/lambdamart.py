@@ -83,6 +83,7 @@ class Ranker(BaseRanker):
     """Boosted trees with `scores` in the common shape."""
 
     trains_by_gradient = False
+    library = "LightGBM"
 
     def __init__(self, schema: FeatureSchema, config: Config) -> None:
         _lightgbm()

@@ -87,10 +87,12 @@ const historyOf = (request) => (request.history ?? []).map(idOf);
 function describe(request, place) {
   const features = Object.values(request.user?.features ?? {}).map((value) =>
     Array.isArray(value) ? value.join(", ") : typeof value === "number" ? +value.toPrecision(4) : value);
-  const who = features.filter((value) => value !== null).join(", ") || "nobody known";
+  const who = features.filter((value) => value !== null && value !== "").join(", ");
   const past = historyOf(request).length;
   const count = candidatesOf(request).length;
-  return `${place + 1}: ${who} · ${past ? `${past} in the history` : "no history"}, ${count} candidates`;
+  const history = past ? `a history of ${past}` : "no history";
+  const known = who || past ? [who, history].filter(Boolean).join(" · ") : "nothing known of the person";
+  return `${place + 1}: ${known}, ${count} candidate${count === 1 ? "" : "s"}`;
 }
 
 function fillPicker() {
@@ -336,13 +338,14 @@ function showTimes(timings, waited) {
     part.style.width = `${(100 * value) / timings.total}%`;
     return part;
   }));
-  const whole = [...parts.map(([name, value]) => [name, value, kind(name)]), ["until the page had it", waited, "whole"]];
-  by("stages").replaceChildren(...whole.map(([name, value, className]) => {
-    const made = element("div", className);
+  by("stages").replaceChildren(...parts.map(([name, value]) => {
+    const made = element("div", kind(name));
     made.append(element("dt", "", name), element("dd", "", `${value.toFixed(2)} ms`));
     return made;
   }));
-  by("total").textContent = `${timings.total.toFixed(2)} ms in the service`;
+  // A browser's clock may be too coarse to say how long the way took.
+  const way = waited > timings.total ? `, ${waited.toFixed(2)} ms with the way there and back` : "";
+  by("total").textContent = `${timings.total.toFixed(2)} ms in the service${way}`;
   by("times").hidden = false;
 }
 

@@ -68,8 +68,50 @@ def test_without_a_run_only_the_row_of_pytorch_is_missing(found: dict[str, Any])
     bench_view.show(found, Console(width=120, file=written))
     text = written.getvalue()
     assert "PyTorch, eager: needs the run it was exported from: --run RUN" in text
+    assert f"Result: {bench_view.result(found)}" in text
     for word in (*FORMS, "ONNX Runtime", "decode", "way to the caller", "1-bench.json"):
         assert word in text
+
+
+def shown(found: dict[str, Any], width: int = 80) -> str:
+    written = io.StringIO()
+    bench_view.show(found, Console(width=width, file=written))
+    return written.getvalue()
+
+
+def with_times(found: dict[str, Any]) -> dict[str, Any]:
+    """The scorer at 2 ms by p10 and 99 by p50; floor and service likewise far apart."""
+    times = {"p10_ms": 2.0, "p50_ms": 99.0, "p99_ms": 999.0, "calls": 5}
+    service = {form: one | {"service": times | {"p10_ms": 5.0}, "caller": times | {"p10_ms": 8.0}}
+               for form, one in found["service"].items()}  # fmt: skip
+    floor = {"p10_ms": 0.5, "p50_ms": 90.0}
+    return found | {"scorer": {"onnxruntime": times}, "floor": floor, "service": service}
+
+
+def test_tables_and_result_are_by_the_same_percentile(found: dict[str, Any]) -> None:
+    text = shown(with_times(found))
+    lines = [line.split() for line in text.splitlines()]
+    assert next(line for line in lines if line[:2] == ["ONNX", "Runtime"])[-1] == "4.00"
+    assert next(line for line in lines if line[:1] == ["ids"])[5] == "2.50"
+    assert "takes the scorer 2.00 ms, 4.00 times the floor" in text
+    assert "as ids takes the service 5.00 ms, 2.50 times the scorer (all p10)" in text
+
+
+def test_nothing_is_cut_off_in_a_terminal_of_eighty_columns(found: dict[str, Any]) -> None:
+    assert "…" not in shown(with_times(found))
+
+
+@pytest.mark.parametrize(("average", "doubted"), [(2.0, False), (2.1, True)])
+def test_figures_of_a_busy_machine_are_doubted(
+    found: dict[str, Any], average: float, doubted: bool
+) -> None:
+    text = shown(found | {"load": average, "cores": 4})
+    assert ("Careful: the machine had other work (load 2.1 on 4 cores before)" in text) == doubted
+
+
+def test_a_bundle_that_reads_a_shorter_history_says_so(found: dict[str, Any]) -> None:
+    assert "A history of 20: this bundle reads no more." in shown(found | {"history": 20})
+    assert "A history of" not in shown(found | {"history": 50})
 
 
 @pytest.mark.parametrize("package", ["torch", "accelerate"])

@@ -47,6 +47,25 @@ def test_a_page_shows_its_parts_in_order_and_closes_every_tag():
     assert made.tables == [[["a", "b"], ["x", "half"]], [["c"], ["big small"]]]
 
 
+def test_commands_in_sentences_are_set_apart_and_stay_escaped():
+    text = page("t", [Section("s", [Text("run `psad <x>` or `it")], note="see `docs`")])
+    assert "run <code>psad &lt;x&gt;</code> or `it" in text
+    assert "see <code>docs</code>" in text
+
+
+def test_a_picture_makes_room_for_the_name_of_its_y_axis():
+    def named(axes) -> None:
+        line(axes)
+        axes.set_ylabel("lists")
+        seen.append(axes)
+
+    seen = []
+    picture(lambda axes: (line(axes), seen.append(axes)), "plain")
+    picture(named, "named")
+    plain, with_name = (one.get_position().x0 for one in seen)
+    assert with_name > plain
+
+
 def test_every_text_is_shown_as_it_is_and_never_becomes_markup():
     parts = [
         Cards([Card(EVIL, EVIL)]), Warnings([EVIL]), Text(EVIL),

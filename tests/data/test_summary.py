@@ -8,7 +8,7 @@ from scipy.stats import chi2
 from data.dataset import Dataset
 from data.page import share
 from data.prepare import prepare
-from data.summary import PAGE, notes, summary
+from data.summary import PAGE, _length, notes, summary
 from data.summary_pictures import histogram, position_note
 from data.tally import tally
 from tests.data.conftest import write_folder
@@ -104,6 +104,34 @@ def test_the_page_changes_neither_the_description_nor_what_load_reads(dataset):
     assert before == {
         path: path.read_bytes() for path in dataset.folder.rglob("*") if path.is_file()
     }
+
+
+def test_the_first_and_last_day_are_those_of_the_log(tmp_path, tables):
+    """Parts of the time begin at round weeks, before the log does."""
+    began = 1_725_231_600 + 300  # 2024-09-01 23:05:00 UTC
+    names = tables["impressions"]["list_id"].unique(maintain_order=True).to_list()
+    times = np.linspace(began, began + 80 * 86_400 + 7, len(names)).astype(int).tolist()
+    tables["impressions"] = tables["impressions"].with_columns(
+        timestamp=pl.col("list_id").replace_strict(dict(zip(names, times, strict=True)))
+    )
+    made = prepare(write_folder(tmp_path / "log", tables), tmp_path / "made", report=silent)
+    stamps = made._arrays["timestamp"]
+    first, last = (str(np.datetime64(int(one), "s"))[:10] for one in (stamps.min(), stamps.max()))
+    text = summary(made)
+    assert f"From {first} to {last} (UTC), in parts of 7 days" in text
+    drawn = Page(text).texts
+    for day in (first, last):
+        assert drawn.count(day) == 3  # below each picture over time
+    assert tally(made).edges[0] < stamps.min()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(1, "1 second"), (900, "15 minutes"), (3600, "1 hour"), (7 * 86_400, "7 days"),
+     (90, "90 seconds")],
+)  # fmt: skip
+def test_the_length_of_a_part_is_said_in_whole_units(seconds, said):
+    assert _length(seconds) == said
 
 
 def test_the_same_dataset_gives_the_same_page(dataset):

@@ -1,4 +1,4 @@
-"""The commit that figures carry."""
+"""The commit and the load that figures carry."""
 
 from __future__ import annotations
 
@@ -61,3 +61,13 @@ def test_outside_git_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     place(tmp_path, monkeypatch)
     assert machine.commit() is None
+
+
+def test_a_machine_is_busy_above_half_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (3.0, 0.0, 0.0))
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 4)
+    assert machine.load() == machine.Load(3.0, 4)
+    assert machine.load().busy
+    assert str(machine.load()) == "3.0 on 4 cores"
+    assert not machine.Load(2.0, 4).busy
+    assert str(machine.Load(0.5, 1)) == "0.5 on 1 core"

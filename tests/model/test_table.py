@@ -12,7 +12,8 @@ from model.compare import compare, holm
 from model.evaluate import Evaluation
 from model.latency import Latency
 from model.metrics import METRICS
-from model.table import Row, TableError, compare_rows, markdown, show, tables
+from model.references import NAMES, SAID
+from model.table import Row, TableError, compare_rows, markdown, show, tables, words
 
 LISTS = 60
 
@@ -90,6 +91,20 @@ def test_markdown_and_terminal_hold_every_cell(rows: list[Row]) -> None:
         for cells in table.rows:
             assert f"| {' | '.join(cells)} |" in text
             assert all(cell in stream.getvalue() for cell in cells)
+
+
+def test_names_are_explained_where_they_stand_and_only_there(rows: list[Row]) -> None:
+    made, stream = tables(rows, "click_rate"), io.StringIO()
+    found = words(made)
+    assert list(found) == ["click_rate", "oracle", "paper MAP@5, @10", "verdict"]
+    assert list(words([made[-1]])) == []  # the cost of models alone
+    show({}, made, Console(file=stream, width=500))
+    for name, said in found.items():
+        assert f"{name}  {said}" in stream.getvalue()
+
+
+def test_every_reference_row_is_explained() -> None:
+    assert tuple(SAID) == NAMES
 
 
 def test_an_unknown_base_and_other_lists_are_refused(rows: list[Row]) -> None:

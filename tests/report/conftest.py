@@ -8,6 +8,8 @@ import pytest
 
 from data.dataset import Dataset
 from model.train import train
+from report import collect
+from report.answer import Report
 from report.sides import Sides, dataset_of, load, sides
 from tests.model import conftest as shared
 
@@ -47,3 +49,9 @@ def many(run: Path) -> Sides:
     """The same on the training lists: more of them, with histories of every length."""
     trained = load(run)
     return sides(trained, dataset_of(trained), "train")
+
+
+@pytest.fixture(scope="session")
+def made(run: Path, many: Sides) -> Report:
+    """All that a page says of them."""
+    return collect(load(run), many)

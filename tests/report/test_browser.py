@@ -9,6 +9,30 @@ import pytest
 
 from report import report_run
 
+BROKEN = """
+    const words = [];
+    for (const cell of document.querySelectorAll("th, td")) {
+        for (const text of [...cell.childNodes].filter(one => one.nodeType === Node.TEXT_NODE)) {
+            for (const word of text.data.matchAll(/\\S+/g)) {
+                const range = document.createRange();
+                range.setStart(text, word.index);
+                range.setEnd(text, word.index + word[0].length);
+                if (range.getClientRects().length > 1) words.push(word[0]);
+            }
+        }
+    }
+    return words;
+"""
+CLIPPED = """
+    return [...document.querySelectorAll("figure svg")].flatMap((svg) => {
+        const box = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll("text")].filter((text) => {
+            const found = text.getBoundingClientRect();
+            return found.left < box.left - 1 || found.right > box.right + 1;
+        }).map((text) => text.textContent);
+    });
+"""
+
 
 @pytest.fixture(scope="module")
 def page(run: Path, trees: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,7 +52,7 @@ def look(chromium: Any, page: Path, width: int, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("width", [390, 500, 1200])
 def test_nothing_overflows_and_every_text_can_be_told_from_its_ground(
     chromium: Any, page: Path, width: int, scheme: str
 ) -> None:
@@ -37,6 +61,8 @@ def test_nothing_overflows_and_every_text_can_be_told_from_its_ground(
     assert js("return document.documentElement.scrollWidth <= window.innerWidth")
     assert js("return document.querySelectorAll('h2').length") == 6
     assert js("return document.querySelectorAll('figure svg').length") == 4
+    assert js(BROKEN) == []
+    assert js(CLIPPED) == []
     drawn = "return [...document.querySelectorAll('figure svg')].every(s => s.clientHeight > 80)"
     assert js(drawn)
     light = """

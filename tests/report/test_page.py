@@ -9,27 +9,15 @@ import numpy as np
 import pytest
 
 from data.dataset import Dataset
+from model.machine import Load
 from report import collect, report_run
-from report.page import Report, render, verdict
+from report.answer import Report
+from report.cost import Cost, Costs
+from report.page import render
 from report.sides import ReportError, Sides, load
 from tests.data.pages import Page
 
 EVIL = '<script>alert("1")</script>'
-
-
-@pytest.fixture(scope="module")
-def made(run: Path, many: Sides) -> Report:
-    return collect(load(run), many)
-
-
-def test_the_first_sentence_is_the_answer(made: Report) -> None:
-    first = made.gains[0]
-    said = verdict(made)
-    assert f"{len(made.sides.lists)} lists" in said
-    assert f"{first.before:.3f} to {first.after:.3f}" in said
-    assert {"better": "is better than", "worse": "is worse than", "level": "is level with",
-            "undecided": "cannot be told from"}[first.verdict] in said  # fmt: skip
-    assert said in Page(render(made)).texts
 
 
 def test_the_tables_hold_the_figures(made: Report) -> None:
@@ -38,12 +26,15 @@ def test_the_tables_hold_the_figures(made: Report) -> None:
         assert row[:3] == [one.measure.title, one.measure.show(one.before),
                            one.measure.show(one.after)]  # fmt: skip
         assert row[-1] == one.verdict
-    assert ["chance", f"{made.sides.references['random'].mean('ndcg@10'):.3f}"] in beside
-    assert [row[1] for row in for_whom[1:]] == [one.title for one in made.slices]
+    for row, other in zip(beside[1:], made.standings, strict=True):
+        assert row[:2] == [other.name, f"{other.value:.3f}"]
+        assert row[-1] == (other.gain.verdict if other.gain else "")
+    named = [f"{one.family}: {one.title}" for one in made.slices]
+    assert [row[0] for row in for_whom[1:]] == named
     for row, one in zip(for_whom[1:], made.slices, strict=True):
-        assert row[2] == f"{one.lists:,}"
+        assert row[1] == f"{one.lists:,}"
         assert row[-1] == (one.gain.verdict if one.gain else "too few")
-    assert [row[0] for row in cost[1:]] == [one.step for one in made.costs]
+    assert [row[0] for row in cost[1:]] == [one.step for one in made.costs.steps]
 
 
 def test_each_example_stands_on_both_sides_with_its_marks_and_moves(made: Report) -> None:
@@ -73,6 +64,20 @@ def test_a_worse_slice_is_said_at_the_top(made: Report) -> None:
     assert not [text for text in texts if text.startswith("It is worse for")]
 
 
+@pytest.mark.parametrize("average", [0.9, 1.1])
+def test_times_are_shown_with_the_machines_load_and_doubted_where_it_was_busy(
+    made: Report, average: float
+) -> None:
+    steps = [Cost("trees", 2.0, 9.0, "before"), Cost("network", 5.0, 9.0, "after")]
+    costs = Costs(steps, Load(average, 2))
+    texts = Page(render(replace(made, costs=costs))).texts
+    said = f"machine's load {average} on 2 cores"
+    assert texts[texts.index("2.00 → 5.00 ms") + 1] == f"a list (median): trees → network; {said}"
+    assert "By the median, network takes 2.5 times as long as trees." in texts
+    doubted = any(text.startswith("The machine had other work") for text in texts)
+    assert doubted == (average > 1)
+
+
 def test_titles_never_become_markup_and_nothing_comes_from_elsewhere(made: Report) -> None:
     one = made.examples[0]
     evil = replace(one, list_id=EVIL, history=(EVIL,), before=(replace(one.before[0], title=EVIL),))
@@ -90,7 +95,8 @@ def test_the_page_is_written_where_it_was_asked_for(
                       file=tmp_path / "new" / "page.html")  # fmt: skip
     assert [path.name for path in file.parent.iterdir()] == ["page.html"]
     page = Page(file.read_text(encoding="utf-8"))
-    assert page.texts[0] == "psad-s/generator on shop"
+    assert page.texts[0] == "psad-s/generator beside lambdamart on shop"
+    assert f"run: {run} · beside: {trees}" in page.texts[-1]
     assert page.tables[0][0][1:3] == ["lambdamart", "psad-s/generator"]
     assert str(file) in capsys.readouterr().out
 

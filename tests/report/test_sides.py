@@ -35,6 +35,13 @@ def test_another_run_can_stand_in_for_today(run: Path, trees: Path, dataset: Dat
     np.testing.assert_array_equal(found.before.order, again.order)
 
 
+def test_two_runs_of_one_name_are_told_apart_by_their_folders(run: Path, dataset: Dataset) -> None:
+    found = sides(load(run, "generator"), dataset, "test", load(run, "generator"))
+    assert found.before_name == found.after_name == "psad-s/generator of psad"
+    again = sides(load(run), dataset, "test", load(run, "generator"))
+    assert (again.before_name, again.after_name) == ("psad-s/generator", "psad-s")
+
+
 def test_what_cannot_be_compared_is_refused_by_name(
     run: Path, trees: Path, plain: Dataset, tmp_path: Path
 ) -> None:

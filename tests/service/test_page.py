@@ -201,6 +201,39 @@ def shown(results: list[dict[str, Any]]) -> list[str]:
     return [EVIL if one["id"] == "101" else f"Film {one['id']}" for one in results]
 
 
+@pytest.mark.parametrize(
+    ("user", "history", "said"),
+    [
+        ({"age": 31.25, "job": "nurse"}, ["a", "b"], "31.25, nurse · a history of 2, 1 candidate"),
+        ({"age": None, "job": "nurse"}, [], "nurse · no history, 1 candidate"),
+        ({}, ["a", "b", "c"], "a history of 3, 1 candidate"),
+        ({"age": None, "job": ""}, [], "nothing known of the person, 1 candidate"),
+    ],
+)
+def test_a_sample_is_called_by_what_is_known_of_it(
+    seen: Seen, user: dict[str, Any], history: list[str], said: str
+) -> None:
+    request = {"user": {"features": user}, "history": history, "candidates": ["x"]}
+    assert seen.js("describe(arguments[0], 0)", request) == f"1: {said}"
+
+
+@pytest.mark.parametrize(
+    ("waited", "said"),
+    [
+        (25.1, "23.22 ms in the service, 25.10 ms with the way there and back"),
+        (10.0, "23.22 ms in the service"),  # by a clock that is too coarse
+    ],
+)
+def test_the_time_of_the_way_holds_that_of_the_service(
+    seen: Seen, waited: float, said: str
+) -> None:
+    stages = ("decode", "queue", "encode", "score", "order")
+    timings = dict.fromkeys(stages, 4.0) | {"total": 23.22}
+    seen.js("showTimes(arguments[0], arguments[1])", timings, waited)
+    assert seen.texts("#total") == [said]
+    assert seen.texts("#stages dt") == [*stages, "rest"]
+
+
 def test_the_list_after_is_what_the_service_answers(seen: Seen) -> None:
     seen.pick(1)
     seen.pick(0)
