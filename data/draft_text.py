@@ -68,8 +68,6 @@ def to_look_at(draft: Draft) -> list[str]:
         key = {"items": "item_id", "users": "user_id"}.get(table)
         if key and key not in draft.roles[table]:
             lines.append(f"{key}: no column of {table} has another value in each row")
-        elif key and (role := draft.roles[table][key]).warning:
-            lines.append(f"{key} of {table}: {role.column} has {role.why}")
     lines += [
         f"{role.name}: {role.column + ', ' if _differs(role) else ''}{role.why}"
         for roles in draft.roles.values()

@@ -166,7 +166,7 @@ class Files:
             return
         others = f" (nor {', '.join(map(repr, missing[1:]))})" if missing[1:] else ""
         called = self.parts[0].called
-        free = [name for name in self.types if name not in called]
+        free = [one for one in self.types if one not in called and one not in CANONICAL]
         read = {called[name]: f"{called[name]} (read as {name})" for name in called}
         has = [read.get(name, name) for name in self.parts[0].written]
         raise DataError(

@@ -71,14 +71,6 @@ def is_nearly_key(table: Table, column: str) -> bool:
     return wrong is not None and rows >= FEW and wrong <= max(1, (1 - MOST) * rows)
 
 
-def is_nearly_key(table: Table, column: str) -> bool:
-    """Whether all but a few rows have a value of their own; what is twice, prepare will name."""
-    text = texts(table, column)
-    if text is None or not len(text):
-        return False
-    return text.null_count() <= (1 - MOST) * len(text) and text.n_unique() >= MOST * len(text)
-
-
 def varies(table: Table, column: str) -> bool:
     found = numbers(table, column)
     return found is not None and found.drop_nulls().n_unique() > 1

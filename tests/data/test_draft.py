@@ -147,34 +147,6 @@ def test_one_id_for_many_people_is_to_be_looked_at(tmp_path):
         assert "write the list's id in all rows of such a list" in said[0]
 
 
-def test_an_item_that_is_there_twice_does_not_hide_the_ids(tmp_path):
-    tables = clinic()
-    items = tables["items"]
-    tables["items"] = pl.concat([items, items[3:4]])
-    folder = tmp_path / "log"
-    said: list[str] = []
-    draft_schema(bare(folder, tables), report=said.append)
-    declared = tomllib.loads((folder / "schema.toml").read_text())
-    assert declared["columns"] == {
-        "impressions": {
-            "list_id": "sessionId", "user_id": "uid", "timestamp": "ts", "item_id": "sku",
-            "position": "rank", "label": "clicked",
-        },
-        "items": {"item_id": "sku"},
-    }  # fmt: skip
-    twice = "item_id of items: sku has another value in all but 1 row ('P3' stands in several)"
-    assert twice in said[0]
-    with pytest.raises(DataError, match="the id stands in two rows"):
-        prepare(folder, tmp_path / "dataset", report=silent)
-
-
-def test_the_list_is_found_where_the_item_is_not(tmp_path):
-    tables = clinic()
-    tables["items"] = tables["items"].with_columns(sku=pl.lit("X") + pl.col("sku"))
-    tables["impressions"] = tables["impressions"].rename({"sku": "thing", "sessionId": "nr4"})
-    assert drafted(tmp_path / "log", tables)["columns"]["impressions"]["list_id"] == "nr4"
-
-
 def test_a_price_that_is_once_no_number_is_declared_and_to_be_looked_at(tmp_path):
     tables = clinic(things=120)
     costs = [f"{3 + one % 50}.5" for one in range(120)]
