@@ -39,6 +39,7 @@ class Cost:
     """Milliseconds of one step for one list."""
 
     step: str
+    p10: float  # which other work on the machine touches least
     p50: float
     p99: float
     side: Side | None = None  # whose order the step makes
@@ -50,6 +51,7 @@ class Costs:
 
     steps: Sequence[Cost]
     load: Load
+    unexported: bool = False  # a service would run the model in ONNX Runtime instead
 
     def of(self, side: Side) -> Cost | None:
         """The step that makes a side's order; None of the order as it came, which costs nothing."""
@@ -73,8 +75,12 @@ def costs(
     rankers = [one.ranker for one in (run, sides.other) if one is not None]
     with one_thread(), in_evaluation(rankers[0]), in_evaluation(rankers[-1]):
         times = in_turn({step: call for step, (call, _) in calls.items()}, SECONDS)
-    quantiles = {step: np.quantile(found, [0.5, 0.99]).tolist() for step, found in times.items()}
-    return Costs([Cost(step, *quantiles[step], side) for step, (_, side) in calls.items()], before)
+    quantiles = {
+        step: np.quantile(found, [0.1, 0.5, 0.99]).tolist() for step, found in times.items()
+    }
+    steps = [Cost(step, *quantiles[step], side) for step, (_, side) in calls.items()]
+    unexported = bundle is None and isinstance(run.ranker, torch.nn.Module)
+    return Costs(steps, before, unexported)
 
 
 def in_its_library(run: Trained, name: str) -> str:

@@ -13,7 +13,6 @@ from data.page import (
     Figures,
     Listed,
     Lists,
-    Part,
     Section,
     Span,
     Table,
@@ -23,7 +22,7 @@ from data.page import (
 from data.page import page as html
 from model.compare import LEVEL_MARGIN, RESAMPLES
 from report.answer import SAID, Report, verdict
-from report.cost import Cost, Costs
+from report.cost import Costs
 from report.examples import Example, Line
 from report.measures import FEWEST, FEWEST_USERS, Gain, signed
 from report.pictures import agreement, entered, flow, gains
@@ -175,22 +174,32 @@ def _line(line: Line, place: int | None = None) -> Listed:
 
 def _cost(report: Report) -> Section:
     costs = report.costs
-    rows = [(one.step, f"{one.p50:.2f}", f"{one.p99:.2f}") for one in costs.steps]
+    rows = [(one.step, f"{one.p10:.2f}", f"{one.p50:.2f}", f"{one.p99:.2f}") for one in costs.steps]
     note = (
         "One list at a time, of those judged above, on one thread of this machine, whose load was "
         f"{costs.load} before. {_beside_it(costs)}`psad bench BUNDLE` measures the whole way of a "
         "request through the service."
     )
-    busy = (
-        "The machine had other work: these times, p99 above all, are longer than on a quiet one. "
-        "Time again there before you size a service."
-    )
-    before, after = costs.of("before"), costs.of("after")
-    parts: list[Part] = [Warnings([busy])] if costs.load.busy else []
-    parts.append(Table(("step", "p50 ms", "p99 ms"), rows, numbers={1, 2}))
-    if before is not None and after is not None:
-        parts.append(Text(_ratio(before, after)))
+    parts = [
+        *([Warnings(doubts)] if (doubts := list(_doubts(costs))) else []),
+        Table(("step", "p10 ms", "p50 ms", "p99 ms"), rows, numbers={1, 2, 3}),
+        *_ratio(costs),
+    ]
     return Section("What it costs online", parts, note)
+
+
+def _doubts(costs: Costs) -> Iterator[str]:
+    """What these times are not."""
+    if costs.load.busy:
+        yield (
+            "The machine had other work: these times, p99 above all, are longer than on a quiet "
+            "one. Time again there before you size a service."
+        )
+    if costs.unexported:
+        yield (
+            "A service runs the exported model in ONNX Runtime, for one list much faster than "
+            "PyTorch. Choose by that: `psad export` it, then `psad report` with `--bundle`."
+        )
 
 
 def _beside_it(costs: Costs) -> str:
@@ -200,11 +209,15 @@ def _beside_it(costs: Costs) -> str:
     return "A request must be encoded besides, which is not counted. "
 
 
-def _ratio(before: Cost, after: Cost) -> str:
-    slow, fast = sorted((before, after), key=lambda one: -one.p50)
-    return (
-        f"By the median, {slow.step} takes {slow.p50 / fast.p50:.1f} times as long as {fast.step}."
-    )
+def _ratio(costs: Costs) -> Iterator[Text]:
+    """Both sides beside each other, where both take time."""
+    before, after = costs.of("before"), costs.of("after")
+    if before is not None and after is not None:
+        slow, fast = sorted((before, after), key=lambda one: -one.p10)
+        yield Text(
+            f"By p10, which other work touches least, {slow.step} takes "
+            f"{slow.p10 / fast.p10:.1f} times as long as {fast.step}."
+        )
 
 
 def _texts(lines: Sequence[str]) -> Iterator[Text]:

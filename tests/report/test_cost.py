@@ -19,7 +19,7 @@ from report.sides import ReportError, Sides, load, sides
 def test_without_a_bundle_the_model_is_timed_in_pytorch(run: Path, both: Sides) -> None:
     (found,) = costs(load(run), both).steps
     assert found.step == "psad-s in PyTorch"
-    assert 0 < found.p50 <= found.p99
+    assert 0 < found.p10 <= found.p50 <= found.p99
 
 
 def test_the_other_run_is_timed_in_its_own_library(
@@ -35,6 +35,14 @@ def test_the_other_run_is_timed_in_its_own_library(
     assert (before.step, after.step) == ("lambdamart in LightGBM", "psad-s in PyTorch")
     assert before.p50 > 0
     assert found.load == quiet
+
+
+def test_only_what_could_be_exported_is_said_to_be_timed_before_it(
+    run: Path, trees: Path, both: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "SECONDS", 0.0)
+    assert costs(load(run), both).unexported
+    assert not costs(load(trees), both).unexported
 
 
 def test_the_order_as_it_came_costs_nothing(run: Path, both: Sides) -> None:
@@ -63,6 +71,7 @@ def test_with_a_bundle_its_graphs_are_and_another_run_s_is_refused(
     found = costs(load(run), both, bundle.parent)
     steps = [one.step for one in found.steps]
     assert found.of("after") == found.steps[1]
+    assert not found.unexported
     assert steps == ["encoding a request", "the scorer in ONNX Runtime",
                      "the generator in ONNX Runtime"]  # fmt: skip
     train(both.dataset.folder, tmp_path / "other", model="dnn", overrides={"epochs": "1"})

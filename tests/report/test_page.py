@@ -68,14 +68,18 @@ def test_a_worse_slice_is_said_at_the_top(made: Report) -> None:
 def test_times_are_shown_with_the_machines_load_and_doubted_where_it_was_busy(
     made: Report, average: float
 ) -> None:
-    steps = [Cost("trees", 2.0, 9.0, "before"), Cost("network", 5.0, 9.0, "after")]
+    steps = [Cost("trees", 1.0, 2.0, 9.0, "before"), Cost("network", 4.0, 5.0, 9.0, "after")]
     costs = Costs(steps, Load(average, 2))
     texts = Page(render(replace(made, costs=costs))).texts
     said = f"machine's load {average} on 2 cores"
     assert texts[texts.index("2.00 → 5.00 ms") + 1] == f"a list (median): trees → network; {said}"
-    assert "By the median, network takes 2.5 times as long as trees." in texts
+    ratio = "By p10, which other work touches least, network takes 4.0 times as long as trees."
+    assert ratio in texts
     doubted = any(text.startswith("The machine had other work") for text in texts)
     assert doubted == (average > 1)
+    in_pytorch = Page(render(replace(made, costs=replace(costs, unexported=True)))).texts
+    assert any(text.startswith("A service runs the exported model") for text in in_pytorch)
+    assert not any(text.startswith("A service runs the exported model") for text in texts)
 
 
 def test_titles_never_become_markup_and_nothing_comes_from_elsewhere(made: Report) -> None:
