@@ -79,7 +79,7 @@ def look(folder: Path, rows: int = ROWS) -> Draft:
     roles = {"impressions": find_roles(shown, items, users)}
     for name, key, table in (("items", "item_id", items), ("users", "user_id", users)):
         if table is not None:
-            role = key_of(table, key)
+            role = key_of(table, key, shown)
             roles[name] = {} if role is None else {key: role}
     roles["impressions"] = _without_telling_score(shown, roles["impressions"])
     settings = guess_settings(samples["impressions"], roles["impressions"])

@@ -70,7 +70,8 @@ def to_look_at(draft: Draft) -> list[str]:
             lines.append(f"{key}: no column of {table} has another value in each row")
     lines += [
         f"{role.name}: {role.column + ', ' if _differs(role) else ''}{role.why}"
-        for role in draft.roles["impressions"].values()
+        for roles in draft.roles.values()
+        for role in roles.values()
         if role.warning
     ]
     settings = vars(draft.settings).items()

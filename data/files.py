@@ -157,15 +157,19 @@ class Files:
                     )  # fmt: skip
                 before += part.rows
 
-    def require(self, columns: Sequence[str], reason: str) -> None:
-        """Raise DataError where columns are missing."""
+    def require(self, columns: Sequence[str], reason: str, remedy: str = "") -> None:
+        """Raise DataError where columns are missing, which lists the file's by its own names."""
         missing = [column for column in columns if column not in self.types]
         if not missing:
             return
         others = f" (nor {', '.join(map(repr, missing[1:]))})" if missing[1:] else ""
+        called = self.parts[0].called
+        free = [name for name in self.types if name not in called]
+        read = {called[name]: f"{called[name]} (read as {name})" for name in called}
+        has = [read.get(name, name) for name in self.parts[0].written]
         raise DataError(
             f"{self.path} has no column {missing[0]!r}{others}, {reason}. It has: "
-            f"{', '.join(self.types)}.{suggestion(missing[0], list(self.types))}"
+            f"{', '.join(has)}.{suggestion(missing[0], free)}{remedy and ' ' + remedy}"
         )
 
 

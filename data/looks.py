@@ -10,6 +10,7 @@ from data.tables import Table
 from features.errors import DataError
 
 CENTURY = (631_152_000, 4_102_444_800)  # 1990 to 2100, in which a log's times are looked for
+FEW = 10  # rows, from which on one that is unlike the others is an accident
 MOST = 0.98  # what holds for so many rows is the rule, and the others are what prepare will name
 
 
@@ -51,8 +52,23 @@ def texts(table: Table, column: str) -> pl.Series | None:
 
 
 def is_key(table: Table, column: str) -> bool:
+    """Another value in each row."""
+    return unlike_key(table, column) == 0
+
+
+def unlike_key(table: Table, column: str) -> int | None:
+    """Rows that keep a column from having another value in each: empty ones, and repeats."""
     text = texts(table, column)
-    return text is not None and not text.null_count() and text.is_unique().all()
+    if text is None:
+        return None
+    there = text.filter(~((text.str.strip_chars() == "").fill_null(True)))
+    return len(text) - there.n_unique()
+
+
+def is_nearly_key(table: Table, column: str) -> bool:
+    """Another value in each row, but for one or very few."""
+    wrong, rows = unlike_key(table, column), len(table.frame)
+    return wrong is not None and rows >= FEW and wrong <= max(1, (1 - MOST) * rows)
 
 
 def varies(table: Table, column: str) -> bool:

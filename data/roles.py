@@ -18,10 +18,12 @@ from data.looks import (
     differs,
     has_fractions,
     is_key,
+    is_nearly_key,
     is_steady,
     is_time,
     numbers,
     texts,
+    unlike_key,
     varies,
     words,
 )
@@ -32,6 +34,7 @@ NO_ID = {
     "", "anon", "anonymous", "guest", "na", "n/a", "nan", "nil", "none", "null", "(null)",
     "unknown", "undefined", "not set", "(not set)", "default",
 }  # fmt: skip
+KEYS = {"item_id": "items", "user_id": "users"}  # of which table each is the key
 SHARED = 0.05  # of the rows: with more, an id that stands out may be that of many people
 NOBODY = (
     "no column was found to say who saw the list, so each list is taken for a person of its own, "
@@ -57,7 +60,8 @@ def find_roles(shown: Table, items: Table, users: Table | None) -> dict[str, Rol
         taken = {role.column for role in roles.values()}
         return [one for one in shown.frame.columns if one not in taken]
 
-    item_key, user_key = key_of(items, "item_id"), users and key_of(users, "user_id")
+    item_key = key_of(items, "item_id", shown)
+    user_key = users and key_of(users, "user_id", shown)
     take("timestamp", lambda one: is_time(shown, one), lambda: _time(shown, rest()))
     take("item_id", anything, lambda: item_key and _joined(shown, rest(), items, item_key, "items"))
     lists = list(rest())
@@ -86,15 +90,53 @@ def find_roles(shown: Table, items: Table, users: Table | None) -> dict[str, Rol
     return roles
 
 
-def key_of(table: Table, name: str) -> Role | None:
-    """The column that names the rows of items or users: each has one, no two the same."""
-    distinct = [one for one in table.frame.columns if is_key(table, one)]
-    if found := by_name(name, table.frame.columns, lambda one: one in distinct):
+def key_of(table: Table, name: str, shown: Table) -> Role | None:
+    """The column that names the rows of items or users: each has one, no two the same.
+
+    One that would be it but for very few rows is it too: prepare refuses these, and they are named.
+    """
+    columns, log = table.frame.columns, shown.frame.columns
+    distinct = [one for one in columns if is_key(table, one)]
+    nearly = [one for one in columns if is_nearly_key(table, one)]
+    found = _named_key(name, columns, distinct) or _named_key(name, columns, nearly, log)
+    if found is None and distinct:
+        return Role(name, distinct[0], "by its values: every row has another")
+    return found and _repeated(table, found)
+
+
+def _named_key(
+    name: str, columns: Sequence[str], fits: Sequence[str], log: Sequence[str] = ()
+) -> Role | None:
+    """Of the columns that fit, the one whose name says that it is an id, or that the log has."""
+    if found := by_name(name, columns, lambda one: one in fits):
         return found
-    nouns = [one for one in distinct if words(one).split("_")[-1] in {"id", "key", "code", "no"}]
-    for one in [*nouns, *distinct]:
+    nouns = [one for one in fits if words(one).split("_")[-1] in {"id", "key", "code", "no"}]
+    for one in [*nouns, *(one for one in fits if one in log)]:
         return Role(name, one, "by its values: every row has another")
     return None
+
+
+def _repeated(table: Table, role: Role) -> Role:
+    """A key, with a warning that names the rows that keep it from being one."""
+    text, wrong = texts(table, role.column), unlike_key(table, role.column)
+    if text is None or not wrong:
+        return role
+    blank = (text.str.strip_chars() == "").fill_null(True)
+    counts = text.filter(~blank).alias("id").value_counts(name="count").filter(pl.col("count") > 1)
+    found = [f"it is empty in {_rows(int(blank.sum()))}"] if blank.any() else []
+    if len(counts):
+        most, rows = counts.sort(["count", "id"], descending=[True, False]).row(0)
+        more = f", and {len(counts) - 1:,} others too" if len(counts) > 1 else ""
+        found.append(f"{shown_as(most)} stands {'twice' if rows == 2 else f'{rows} times'}{more}")
+    why = (
+        f"another value in all but {_rows(wrong)} of {KEYS[role.name]} ({'; '.join(found)}): keep "
+        "one row an id, or prepare refuses the table"
+    )
+    return replace(role, why=why, warning=True)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
 
 
 def _groups(table: Table, column: str, item: str | None, time: str | None) -> bool:
@@ -140,7 +182,7 @@ def _joined(
 
 def _list(table: Table, columns: Iterable[str], item: str | None, time: str | None) -> Role | None:
     """Of the columns whose values group rows into lists, the one that makes most of them."""
-    if item is None or time is None:
+    if time is None:
         return None
     fits = {
         one: text.n_unique()
@@ -148,7 +190,8 @@ def _list(table: Table, columns: Iterable[str], item: str | None, time: str | No
         if (text := texts(table, one)) is not None and _groups(table, one, item, time)
     }
     best = max(fits, key=lambda one: fits[one], default=None)
-    why = "by its values: rows of one value have one time and different items"
+    why = "by its values: rows of one value have one time"
+    why += " and different items" if item is not None else ""
     return None if best is None else Role("list_id", best, why)
 
 

@@ -216,7 +216,7 @@ def _merged(counts: list[pl.DataFrame]) -> pl.DataFrame:
 def _has_columns(shown: Files, spec: SourceSpec, problems: Problems) -> bool:
     before = len(problems)
     with problems.collected():
-        shown.require(IMPRESSIONS, "which every log needs")
+        shown.require(IMPRESSIONS, "which every log needs", _named_in("impressions"))
     with problems.collected():
         shown.require([one.name for one in spec.context], "which schema.toml declares")
     if len(problems) == before:
@@ -302,19 +302,23 @@ def _collect(
         problems.add(shown.fail(column, row, found, remedy, int(bad.sum())))
 
 
+def _named_in(table: str) -> str:
+    return f"Where it has another name, say so below [columns.{table}] in schema.toml."
+
+
 def _side(
     files: Files, key: str, features: tuple[FeatureSpec, ...], title: str | None, problems: Problems
 ) -> pl.DataFrame | None:
     """The table of items or users, in memory; None where it has a problem."""
     before = len(problems)
     wanted = [one for one in features if one.name != key]
-    for names, reason in (
-        ([key], "which names each row"),
-        ([one.name for one in wanted], "which schema.toml declares"),
-        ([title or key], "which schema.toml names as the title"),
+    for names, reason, remedy in (
+        ([key], "which names each row", _named_in("items" if key == "item_id" else "users")),
+        ([one.name for one in wanted], "which schema.toml declares", ""),
+        ([title] if title else [], "which schema.toml names as the title", ""),
     ):
         with problems.collected():
-            files.require(names, reason)
+            files.require(names, reason, remedy)
     if len(problems) == before:
         with problems.collected():
             files.exact([key, *(one.name for one in wanted if one.kind == "categorical")])

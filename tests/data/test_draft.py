@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data.declaration import read_spec
 from data.draft import draft_schema
-from data.prepare import prepare
+from data.prepare import check, prepare
 from data.sources import parquet
 from features.errors import DataError
 from tests.data.conftest import log_tables, write_folder
@@ -345,3 +345,58 @@ def test_a_log_that_names_nobody_is_prepared_with_each_list_a_person_of_its_own(
     dataset = prepare(tmp_path / "log", tmp_path / "made", report=silent)
     assert dataset.info["users"] == dataset.info["lists"]
     assert not dataset.history_lengths.any()
+
+
+def test_an_id_that_stands_twice_is_named_and_is_the_id_all_the_same(tmp_path):
+    names = {"sku": "part_no"}
+    tables = {name: one.rename(names) for name, one in clinic().items()}
+    tables["items"] = pl.concat([tables["items"], tables["items"][5:6]])
+    said = []
+    path = draft_schema(bare(tmp_path, tables), report=said.append)
+    assert (
+        "LOOK AT item_id: part_no, another value in all but 1 row of items ('P5' stands twice): "
+        "keep one row an id, or prepare refuses the table" in said[0]
+    )
+    found = tomllib.loads(path.read_text(encoding="utf-8"))["columns"]
+    assert found["items"] == {"item_id": "part_no"}
+    assert (found["impressions"]["item_id"], found["impressions"]["list_id"]) == (
+        "part_no", "sessionId",
+    )  # fmt: skip
+
+
+def test_an_id_without_a_usual_name_that_stands_twice_is_known_from_the_log(tmp_path):
+    tables = {name: one.rename({"sku": "thing"}) for name, one in clinic().items()}
+    twice = pl.concat([tables["items"], tables["items"][5:6]])
+    tables["items"] = twice.drop("product_name", "story")
+    assert drafted(tmp_path, tables)["columns"]["items"] == {"item_id": "thing"}
+
+
+def test_the_list_is_found_where_the_item_is_not(tmp_path):
+    tables = clinic()
+    names = {"sku": "thing", "sessionId": "look"}
+    tables["impressions"] = tables["impressions"].rename(names)
+    tables["items"] = tables["items"].with_columns(sku=pl.lit("P1"), product_name=pl.lit("Lamp"))
+    tables["items"] = tables["items"].drop("story")
+    said = []
+    path = draft_schema(bare(tmp_path, tables), report=said.append)
+    assert "LOOK AT item_id: not found in impressions" in said[0]
+    declared = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert declared["columns"]["impressions"]["list_id"] == "look"
+    assert "look" not in declared.get("context", {})
+
+
+def test_check_of_an_unfinished_draft_names_the_columns_as_the_file_does(tmp_path):
+    tables = clinic()
+    tables["impressions"] = tables["impressions"].rename({"sessionId": "look"})
+    path = draft_schema(bare(tmp_path, tables), report=silent)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [one for one in lines if not one.startswith(("list_id", "item_id", "title"))]
+    path.write_text("".join(kept), encoding="utf-8")
+    with pytest.raises(DataError, match="2 things are wrong") as caught:
+        check(tmp_path, report=silent)
+    message = str(caught.value)
+    assert "no column 'list_id' (nor 'item_id'), which every log needs. It has: look, " in message
+    assert "uid (read as user_id), ts (read as timestamp), sku, rank (read as position)" in message
+    assert "Did you mean 'user_id'" not in message
+    assert "say so below [columns.impressions] in schema.toml" in message
+    assert "as the title" not in message
