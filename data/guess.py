@@ -5,13 +5,13 @@ A guess reads a column as `psad prepare` will: what is not a number there is non
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from data.looks import is_time, numbers, texts, words
+from data.looks import MOST, has_fractions, is_time, nearly_numbers, numbers, texts, words
 from data.tables import Table
 
 SEPARATORS = ("|", ";", ",", "/")
@@ -32,6 +32,7 @@ class Guess:
     why: str
     settings: dict[str, Any] = field(default_factory=dict)
     warning: bool = False
+    odd: str = ""  # what prepare will refuse of its values, and what to do
 
 
 def guess(table: Table, name: str) -> Guess:
@@ -57,7 +58,7 @@ def guess(table: Table, name: str) -> Guess:
     found = numbers(table, name)
     if found is not None and not _code(name, meant, found):
         return _of_numbers(name, found, said)
-    return _of_text(name, meant, said)
+    return _nearly_of_numbers(table, name, said) or _of_text(name, meant, said)
 
 
 def facts(text: pl.Series) -> str:
@@ -113,6 +114,31 @@ def _of_numbers(name: str, found: pl.Series, said: str) -> Guess:
         why = f"{said}, skewed: half are at most {middle}, the largest is {high}"
         return Guess(name, "numeric", why, {"transform": "log"})
     return Guess(name, "numeric", f"{said}, numbers from {low} to {high}")
+
+
+def _nearly_of_numbers(table: Table, name: str, said: str) -> Guess | None:
+    """A number that is written otherwise in very few rows; amounts may be so in up to half."""
+    if (parted := nearly_numbers(table, name)) is None:
+        return None
+    fine, odd = parted
+    plain = Table(table.path, pl.DataFrame({name: fine}))
+    found = numbers(plain, name)
+    rows, amounts = len(fine) + len(odd), has_fractions(plain, name)
+    few = rows >= FEW and len(odd) <= max(1, (1 - MOST) * rows)
+    mixed = amounts and fine.n_unique() > FREE * len(fine) and len(fine) >= FEW
+    if found is None or not (few or mixed) or _code(name, fine, found):
+        return None
+    if not amounts and fine.is_unique().all():
+        return None  # ids, of which some have letters
+    guessed = _of_numbers(name, found, said)
+    if guessed.kind is None:
+        return None
+    share = f"{len(odd):,} row{'s' if len(odd) != 1 else ''}"
+    kinds = odd.n_unique()
+    such = shown(_commonest(odd)) + (f" and {kinds - 1:,} others" if kinds > 1 else "")
+    why = f"numbers, except {such} in {share}: write a number there (as 1.5) or leave it empty, or "
+    why += "prepare refuses it"
+    return replace(guessed, odd=why)
 
 
 def _numbered(values: np.ndarray) -> bool:

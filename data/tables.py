@@ -26,6 +26,7 @@ from features.errors import DataError, ValueRefused
 from features.values import ID_LENGTH, LARGEST, text_of
 
 # how databases and libraries write an id that is missing
+BLANK = ("", "nan", "na", "null", "none")  # in a column of numbers, in lower case
 NOBODY = ("NULL", "null", "None", "none", "NaN", "nan", "NA", "<NA>", "N/A", "\\N", "undefined")
 
 __all__ = ["Table", "has_table", "read_table", "suggestion"]
@@ -248,7 +249,7 @@ def _as_from_json(text: pl.Series, form: str) -> pl.Series:
 
 def _blank(series: pl.Series) -> pl.Series:
     """No number was meant: an empty cell, or what other tools write for one."""
-    meant = series.str.strip_chars().str.to_lowercase().is_in(["", "nan", "na", "null", "none"])
+    meant = series.str.strip_chars().str.to_lowercase().is_in(BLANK)
     return series.is_null() | meant.fill_null(False)
 
 

@@ -400,3 +400,17 @@ def test_check_of_an_unfinished_draft_names_the_columns_as_the_file_does(tmp_pat
     assert "Did you mean 'user_id'" not in message
     assert "say so below [columns.impressions] in schema.toml" in message
     assert "as the title" not in message
+
+
+def test_a_price_with_one_text_among_its_numbers_is_a_number_to_be_looked_at(tmp_path):
+    tables = clinic()
+    first = pl.int_range(pl.len()) == 0
+    price = pl.when(first).then(pl.lit("n/a")).otherwise(pl.col("price").cast(pl.String))
+    tables["impressions"] = tables["impressions"].with_columns(price=price)
+    said = []
+    path = draft_schema(bare(tmp_path, tables), report=said.append)
+    assert "LOOK AT impressions.price: numbers, except 'n/a' in 1 row: write a number" in said[0]
+    declared = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert declared["context"]["price"] == {"kind": "numeric", "transform": "log"}
+    with pytest.raises(DataError, match="line 2: 'n/a' is not a number"):
+        check(tmp_path, report=silent)
