@@ -94,12 +94,12 @@ def varies(table: Table, column: str) -> bool:
     return found is not None and found.drop_nulls().n_unique() > 1
 
 
-def is_steady(table: Table, column: str, within: str | None) -> bool:
-    """One value throughout each list, and never missing."""
+def is_steady(table: Table, column: str, within: str | None, *, may_miss: bool = False) -> bool:
+    """One value throughout each list, and never missing, unless it may be."""
     text = texts(table, column)
-    if text is None or text.null_count() or within is None:
+    if text is None or (text.null_count() and not may_miss) or within is None:
         return text is not None and within is None
-    frame = pl.DataFrame({"value": text, "list": texts(table, within)})
+    frame = pl.DataFrame({"value": text, "list": texts(table, within)}).drop_nulls()
     alone = frame.group_by("list").agg(pl.col("value").n_unique() == 1)["value"]
     return float(alone.mean() or 0.0) >= MOST  # type: ignore[arg-type]
 

@@ -64,7 +64,10 @@ IDS = ("list_id", "user_id", "item_id")
 IMPRESSIONS = ("list_id", "user_id", "timestamp", "item_id", "position", "label")
 LABEL = "Labels are numbers, which `positive` in schema.toml compares: write 1 for yes, 0 for no."
 POSITION = "Number the items of a list from the top, 0, 1, 2 and so on."
-ONE_USER = "A list belongs to one user: make list_id unique."
+ONE_USER = (
+    "A list belongs to one user: write the same in all its rows, or, where lists of two people "
+    "share an id, make list_id unique."
+)
 ONE_TIME = "Give all rows of a list the time at which the list was shown."
 TYPES: dict[str, pl.DataType] = {
     "categorical": pl.String(), "bag": pl.List(pl.String()), "numeric": pl.Float64(),

@@ -144,7 +144,7 @@ def test_one_id_for_many_people_is_to_be_looked_at(tmp_path):
         folder = bare(tmp_path / str(number), tables | {"impressions": shown})
         draft_schema(folder, report=said.append)
         assert f"LOOK AT user_id: uid, by its name; '{name}' stands in 3" in said[0]
-        assert "write the list's id there instead" in said[0]
+        assert "write the list's id in all rows of the list" in said[0]
 
 
 def test_an_empty_user_id_is_to_be_looked_at_and_few_people_are_not(tmp_path):
@@ -156,7 +156,31 @@ def test_an_empty_user_id_is_to_be_looked_at_and_few_people_are_not(tmp_path):
     gone = pl.when(first).then(None).otherwise("user_id").alias("user_id")
     tables["impressions"] = tables["impressions"].with_columns(gone)
     draft_schema(bare(tmp_path / "gone", tables), report=said.append)
-    assert "LOOK AT user_id: has the name itself; it is empty in" in said[1]
+    assert "LOOK AT user_id: has the name itself; it is empty in 1 row, which" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("blank", "wanted", "not_wanted"),
+    [
+        (pl.int_range(pl.len()) == 0, "in 1 row, which prepare refuses: where other rows of the "
+         "list name the person, write that one", "write the list's id"),
+        (pl.col("sessionId") == "s4", "in 6 rows, which prepare refuses: no row of these lists "
+         "names anybody: write the list's id in all rows of the list", "other rows"),
+        ((pl.col("sessionId") == "s4") | (pl.int_range(pl.len()) == 0), "in 7 rows, which prepare "
+         "refuses: in 1, where other rows of the list name the person, write that one; in 6, no "
+         "row of the list names anybody: write the list's id", "look at it"),
+    ],
+)  # fmt: skip
+def test_what_to_write_for_a_blank_user_goes_by_the_other_rows_of_the_list(
+    tmp_path, blank, wanted, not_wanted
+):
+    tables, said = clinic(), []
+    uid = pl.when(blank).then(None).otherwise("uid").alias("uid")
+    tables["impressions"] = tables["impressions"].with_columns(uid)
+    draft_schema(bare(tmp_path, tables), report=said.append)
+    line = next(one for one in said[0].splitlines() if "LOOK AT user_id" in one)
+    assert f"uid, by its name; it is empty {wanted}" in line
+    assert not_wanted not in line
 
 
 def test_a_log_of_a_news_site_has_the_outcome_for_its_label_and_not_the_badge(tmp_path):

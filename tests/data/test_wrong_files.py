@@ -183,10 +183,15 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
         cells("impressions", "list_id", line_2=None),
         [f"{CSV} 'list_id', line 2: the id is empty", "Give every row an id"],
     ),
+    "users left empty": (
+        cells("impressions", "user_id", line_3=None),
+        [f"{CSV} 'user_id', line 3: the id is empty", "whom other rows of the list name",
+         "the list's id in all of its rows"],
+    ),
     "users that nobody knew": (
         cells("impressions", "user_id", **{f"line_{line}": "NULL" for line in range(7, 12)}),
         [f"{CSV} 'user_id', line 7: the id says that there is none", "(5 rows",
-         "give each visitor an id"],
+         "give each visitor an id", "whom other rows of the list name"],
     ),
     "duplicate users": (
         cells("users", "user_id", line_4="0"),
@@ -277,7 +282,8 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
     ),
     "list with two users": (
         cells("impressions", "user_id", line_4="7"),
-        [f"{CSV} 'user_id', line 4: one list has two values of user_id", "make list_id unique"],
+        [f"{CSV} 'user_id', line 4: one list has two values of user_id",
+         "write the same in all its rows", "make list_id unique"],
     ),
     "list with two times": (
         cells("impressions", "timestamp", line_4="1700000000"),
