@@ -166,7 +166,7 @@ def facts_of(log: Described, lists: pl.DataFrame) -> dict[str, Any]:
         "counts": counts,
         "statistics_only": int((lists["split"] == "statistics").sum()),
         "dropped": {reason: count for reason, count in dropped.items() if count},
-        **({"notes": notes} if (notes := _notes(lists)) else {}),
+        **({"notes": notes} if (notes := [*log.notes, *_notes(lists)]) else {}),
     }
 
 

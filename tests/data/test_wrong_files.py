@@ -435,7 +435,7 @@ HANDLED: dict[str, tuple[Bend, list[str]]] = {
     "ids as floats, as pandas writes them, are whole numbers": (
         both(parquet("impressions", item_id=pl.col("item_id").cast(pl.Float64)),
              column("items", item_id=pl.col("item_id") + ".0")),
-        ["30 items", "1 rows of items: shown items without one, such as '29'"],
+        ["30 items", "note: 1 shown item has no row in items, such as '29': it is kept"],
     ),
     "a byte order mark is left out": (
         content(IMPRESSIONS, lambda whole: b"\xef\xbb\xbf" + whole), ["72 lists"],
@@ -456,7 +456,8 @@ HANDLED: dict[str, tuple[Bend, list[str]]] = {
     ),
     "users without a row in users have missing features": (
         content("users.csv", lambda whole: b"".join(whole.splitlines(keepends=True)[:4])),
-        ["12 users", "9 rows of users: people without one, such as '10'"],
+        ["12 users", "note: 9 users have no row in users, such as '10': they are kept, without "
+         "features"],
     ),
     "columns that nobody declared are counted": (
         column("items", colour=pl.lit("red")),
