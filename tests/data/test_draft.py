@@ -266,8 +266,20 @@ def test_what_is_not_found_is_named_with_what_it_must_be(tmp_path):
 def test_a_missing_table_is_named_with_what_the_folder_holds(tmp_path, missing):
     tables = clinic()
     tables["log2024"] = tables.pop(missing)
-    with pytest.raises(DataError, match=rf"holds no {missing}\.csv.*it holds: .*log2024\.csv"):
+    with pytest.raises(DataError, match=rf"holds no {missing}; it holds: .*log2024") as caught:
         draft_schema(bare(tmp_path, tables), report=silent)
+    assert f"{missing}.csv.gz" in str(caught.value)
+    assert f"in several files, as a folder {missing}/ of them" in str(caught.value)
+
+
+def test_all_tables_that_cannot_be_read_are_named_at_once(tmp_path):
+    folder = bare(tmp_path, clinic())
+    for name in ("impressions.csv", "items.csv"):
+        (folder / name).write_text((folder / name).read_text().replace(",", ";"))
+    with pytest.raises(DataError) as caught:
+        draft_schema(folder, report=silent)
+    assert "impressions.csv cannot be read: its columns are divided by semi" in str(caught.value)
+    assert "items.csv cannot be read: its columns are divided by semicolons" in str(caught.value)
 
 
 def test_a_log_longer_than_the_sample_gives_the_same_declarations(tmp_path):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -221,6 +223,13 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
     "CSV with semicolons": (
         content(IMPRESSIONS, lambda whole: whole.replace(b",", b";")),
         ["impressions.csv cannot be read: its columns are divided by semicolons", "with commas"],
+    ),
+    "parts with semicolons": (
+        both(parts(same, same, same), *(
+            content(f"impressions/part-{number}.csv", lambda whole: whole.replace(b",", b";"))
+            for number in (1, 2))),
+        ["part-1.csv cannot be read: its columns are divided by semicolons",
+         "(1 more file of", "impressions/*.csv"],
     ),
     "CSV with tabs": (
         content("items.csv", lambda whole: whole.replace(b",", b"\t")),
@@ -543,3 +552,23 @@ def test_check_writes_nothing(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     check(folder, report=lambda _: None)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_the_command_that_the_message_gives_mends_a_csv_with_another_delimiter(
+    tmp_path: Path, sign: str
+) -> None:
+    bend = parts(same, same)
+
+    def divided(folder: Path) -> None:
+        bend(folder)
+        for path in (folder / "impressions").iterdir():
+            pl.read_csv(path, infer_schema=False).write_csv(path, separator=sign)
+
+    folder = folder_of(tmp_path, divided)
+    with pytest.raises(DataError, match="1 more file of") as caught:
+        check(folder, report=lambda _: None)
+    command = str(caught.value).partition("(keep a copy): python ")[2]
+    subprocess.run(f"{sys.executable} {command}", shell=True, check=True)
+    check(folder, report=(said := []).append)
+    assert "360 rows were read" in said[0]
