@@ -17,6 +17,7 @@ from data.tables import Table
 SEPARATORS = ("|", ";", ",", "/")
 MANY = 100  # categorical values; with more, those seen once share one "unknown"
 FREE = 0.5  # as many different texts a row are free text, not categories
+NEARLY = 0.9  # of the rows have a text of their own: a title
 FEW = 10  # rows, from which on it can be told
 COUNTED = 50  # rows, from which on one number after another is no accident
 DATE_WORDS = {"date", "time", "timestamp", "ts", "at", "datetime", "day"}
@@ -222,9 +223,22 @@ def separator_of(text: pl.Series) -> str | None:
         parts = _parts(text, separator)
         again = parts.n_unique() <= len(parts) / 2 and parts.n_unique() < text.n_unique() * 3
         short = (parts.str.count_matches(r"\s+") <= 3).mean() > 0.95  # type: ignore[operator]
-        if len(parts) and again and short:
+        if len(parts) and again and short and not _composed(text, separator):
             return separator
     return None
+
+
+def _composed(text: pl.Series, separator: str) -> bool:
+    """One text of fields, such as `Oven hose; G62`: nearly each row has its own, of as many parts,
+    and no part of one place stands at another, as those of a bag do."""
+    if text.n_unique() <= NEARLY * len(text):
+        return False
+    split = text.str.split(separator)
+    width = int(split.list.len().min() or 0)  # type: ignore[arg-type]
+    if width < 2 or width != split.list.len().max():
+        return False
+    places = [split.list.get(place).str.strip_chars().unique() for place in range(width)]
+    return pl.concat(places).is_unique().all()
 
 
 def _parts(text: pl.Series, separator: str) -> pl.Series:

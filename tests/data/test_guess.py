@@ -89,6 +89,17 @@ def test_codes_and_sizes_of_which_many_are_numbers_are_none(name, values):
     assert (found.kind == "numeric", found.odd) == (False, "")
 
 
+def test_a_title_of_two_fields_is_no_bag():
+    parts, codes = ("Oven hose", "Mower blade", "Kettle lid"), [f"G{one}" for one in range(70)]
+    named = [f"{parts[one % 3]}; {codes[one // 3]}" for one in range(ROWS)]
+    columns = {"part_name": named}
+    assert guess(table(named), "it").kind is None
+    items = Table(Path("items.csv"), pl.DataFrame(columns))
+    assert title_of(items, ["part_name"]) == ("part_name", "by its name")
+    tags = [f"t{one % 15}|t{(one * 7 + one // 15) % 15}" for one in range(ROWS)]  # many pairs
+    assert guess(table(tags), "it").kind == "bag"
+
+
 def test_the_reason_says_how_many_values_there_are_and_are_missing():
     why = guess(table([*cycle("a", "b"), *[None] * ROWS]), "it").why
     assert why == "2 different values, 50% missing: 'a', 'b'"
