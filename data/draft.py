@@ -16,11 +16,12 @@ from pathlib import Path
 
 import polars as pl
 
-from data.files import CANONICAL
+from data.files import CANONICAL, forms
 from data.guess import Guess, guess
 from data.looks import texts
 from data.names import Role
 from data.outcomes import counts_them, leak, told
+from data.problems import Problems
 from data.roles import find_roles, key_of
 from data.sample import ROWS, Sample, sample
 from data.settings import Settings, guess_settings, positive_rows
@@ -69,11 +70,7 @@ def draft_schema(
 
 def look(folder: Path, rows: int = ROWS) -> Draft:
     """Guess everything of a folder, and write nothing."""
-    found = {name: sample(folder, name, rows) for name in ("impressions", "items", "users")}
-    samples = {name: one for name, one in found.items() if one is not None}
-    for name in ("impressions", "items"):
-        if name not in samples:
-            raise DataError(_not_there(folder, name))
+    samples = _samples(folder, rows)
     shown, items = samples["impressions"].table, samples["items"].table
     users = samples["users"].table if "users" in samples else None
     roles = {"impressions": find_roles(shown, items, users)}
@@ -86,6 +83,22 @@ def look(folder: Path, rows: int = ROWS) -> Draft:
     guesses = _guesses(samples, roles)
     free = [one.name for one in guesses["items"] if one.kind != "bag"]
     return Draft(folder, samples, roles, guesses, settings, title_of(items, free))
+
+
+def _samples(folder: Path, rows: int) -> dict[str, Sample]:
+    """A look at each table; a DataError names all that cannot be read."""
+    samples: dict[str, Sample] = {}
+    problems = Problems(folder)
+    for name in ("impressions", "items", "users"):
+        with problems.collected():
+            found = sample(folder, name, rows)
+            if found is not None:
+                samples[name] = found
+            elif name != "users":
+                raise DataError(_not_there(folder, name))
+    if len(problems):
+        raise DataError("\n".join(str(one) for one in problems))
+    return samples
 
 
 def _guesses(
@@ -178,14 +191,7 @@ def _refuse(target: Path) -> None:
 
 def _not_there(folder: Path, name: str) -> str:
     listed = ", ".join(sorted(one.name for one in folder.iterdir())[:10]) or "nothing"
-    what = {
-        "impressions": "the log, one row an item shown",
-        "items": "one row an item: its id, and what is known of it",
-    }[name]
-    return (
-        f"{folder} holds no {name}.csv, {name}.parquet or folder {name}/ ({what}); it holds: "
-        f"{listed}. Name the file so."
-    )
+    return f"{folder} holds no {name}; it holds: {listed}. Rename what it is. {forms(name)}"
 
 
 def _place(target: Path, text: str) -> None:

@@ -82,10 +82,10 @@ def to_look_at(draft: Draft) -> list[str]:
         if one.warning and one.kind is None
     ]
     lines += [
-        f"{one.name} of {table}: {one.why}"
+        f"{table}.{one.name}: {one.odd}"
         for table, guesses in draft.guesses.items()
         for one in guesses
-        if one.refused and one.kind
+        if one.odd
     ]
     if counted := [
         f"{table}.{one.name}"
@@ -176,7 +176,7 @@ def _side(draft: Draft, table: str) -> Iterator[str]:
 
 
 def _feature(side: str, found: Guess) -> Iterator[str]:
-    yield from _comment(found.why)
+    yield from _comment(f"{found.why}. LOOK AT {found.odd}" if found.odd else found.why)
     yield f"[{side}.{_key(found.name)}]"
     yield f'kind = "{found.kind}"'
     for name, value in found.settings.items():

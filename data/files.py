@@ -24,6 +24,11 @@ from data.progress import bar
 from data.whole import EXACT
 from features.errors import DataError
 
+HOLDS = {
+    "impressions": "the log, one row an item shown",
+    "items": "one row an item, its id and what is known of it",
+    "users": "one row a user, their id and what is known of them",
+}
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 CHUNK_ROWS = 250_000  # rows that are converted at a time
 GROUP_ROWS = 1_000_000  # rows of a Parquet row group that can still be read as it lies
@@ -189,6 +194,7 @@ def _place(part: Part, row: int) -> str:
 def open_files(folder: Path, stem: str, scratch: Path) -> Files:
     """Find and check the files of a table; raises DataError where they are none."""
     path, found = find(folder, stem)
+    unreadable.check_delimiters(path, [one for one in found if is_csv(one)])
     size = sum(one.stat().st_size for one in found)
     with bar(f"reading {stem}", size, "B", size=size) as progress:
         parts = tuple(
@@ -212,11 +218,18 @@ def find(folder: Path, stem: str) -> tuple[Path, list[Path]]:
         if len(present) == 2:
             found = f"both are there: {names}"
         raise DataError(
-            f"{folder} needs one of {stem}.parquet and {stem}.csv, but {found}. (A folder {stem} "
-            "of such files will do.) See `psad prepare --help` for what a folder of yours holds."
+            f"{folder} needs one of {stem}.parquet and {stem}.csv, but {found}. {forms(stem)}"
         )
     path = present[0]
     return path, [path] if path.is_file() else _inside(path)
+
+
+def forms(stem: str) -> str:
+    """What a table holds, and the forms it may come in."""
+    return (
+        f"{stem}: {HOLDS.get(stem, 'a table')}; as {stem}.csv, {stem}.csv.gz or {stem}.parquet, "
+        f"or, in several files, as a folder {stem}/ of them."
+    )
 
 
 def _inside(folder: Path) -> list[Path]:

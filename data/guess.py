@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from data.looks import MOST, is_time, numbers, texts, words
+from data.looks import MOST, has_fractions, is_time, nearly_numbers, numbers, texts, words
 from data.tables import Table
 
 SEPARATORS = ("|", ";", ",", "/")
 MANY = 100  # categorical values; with more, those seen once share one "unknown"
 FREE = 0.5  # as many different texts a row are free text, not categories
+NEARLY = 0.9  # of the rows have a text of their own: a title
 FEW = 10  # rows, from which on it can be told
 COUNTED = 50  # rows, from which on one number after another is no accident
 DATE_WORDS = {"date", "time", "timestamp", "ts", "at", "datetime", "day"}
@@ -32,7 +33,7 @@ class Guess:
     why: str
     settings: dict[str, Any] = field(default_factory=dict)
     warning: bool = False
-    refused: bool = False  # prepare reads it so, but for a few values that have to be mended
+    odd: str = ""  # what prepare will refuse of its values, and what to do
 
 
 def guess(table: Table, name: str) -> Guess:
@@ -58,24 +59,7 @@ def guess(table: Table, name: str) -> Guess:
     found = numbers(table, name)
     if found is not None and not _code(name, meant, found):
         return _of_numbers(name, found, said)
-    if found is None and (mixed := _mixed(name, meant, said)):
-        return mixed
-    return _of_text(name, meant, said)
-
-
-def _mixed(name: str, text: pl.Series, said: str) -> Guess | None:
-    """Numbers, but for a few values such as n/a, which prepare refuses."""
-    read = text.str.strip_chars().cast(pl.Float64, strict=False)
-    good, odd = text.filter(read.is_not_null()), text.filter(read.is_null())
-    if len(good) < MOST * len(text) or _code(name, good, values := read.drop_nulls()):
-        return None
-    found = _of_numbers(name, values, said)
-    rows = f"{len(odd):,} row{'s' if len(odd) > 1 else ''}"
-    why = (
-        f"{found.why}, except {shown(_commonest(odd))} in {rows}, which prepare refuses: leave it "
-        "empty there"
-    )
-    return None if found.kind is None else replace(found, why=why, refused=True)
+    return _nearly_of_numbers(table, name, said) or _of_text(name, meant, said)
 
 
 def facts(text: pl.Series) -> str:
@@ -131,6 +115,31 @@ def _of_numbers(name: str, found: pl.Series, said: str) -> Guess:
         why = f"{said}, skewed: half are at most {middle}, the largest is {high}"
         return Guess(name, "numeric", why, {"transform": "log"})
     return Guess(name, "numeric", f"{said}, numbers from {low} to {high}")
+
+
+def _nearly_of_numbers(table: Table, name: str, said: str) -> Guess | None:
+    """A number that is written otherwise in very few rows; amounts may be so in up to half."""
+    if (parted := nearly_numbers(table, name)) is None:
+        return None
+    fine, odd = parted
+    plain = Table(table.path, pl.DataFrame({name: fine}))
+    found = numbers(plain, name)
+    rows, amounts = len(fine) + len(odd), has_fractions(plain, name)
+    few = rows >= FEW and len(odd) <= max(1, (1 - MOST) * rows)
+    mixed = amounts and fine.n_unique() > FREE * len(fine) and len(fine) >= FEW
+    if found is None or not (few or mixed) or _code(name, fine, found):
+        return None
+    if not amounts and fine.is_unique().all():
+        return None  # ids, of which some have letters
+    guessed = _of_numbers(name, found, said)
+    if guessed.kind is None:
+        return None
+    share = f"{len(odd):,} row{'s' if len(odd) != 1 else ''}"
+    kinds = odd.n_unique()
+    such = shown(_commonest(odd)) + (f" and {kinds - 1:,} others" if kinds > 1 else "")
+    why = f"numbers, except {such} in {share}: write a number there (as 1.5) or leave it empty, or "
+    why += "prepare refuses it"
+    return replace(guessed, odd=why)
 
 
 def _numbered(values: np.ndarray) -> bool:
@@ -214,9 +223,22 @@ def separator_of(text: pl.Series) -> str | None:
         parts = _parts(text, separator)
         again = parts.n_unique() <= len(parts) / 2 and parts.n_unique() < text.n_unique() * 3
         short = (parts.str.count_matches(r"\s+") <= 3).mean() > 0.95  # type: ignore[operator]
-        if len(parts) and again and short:
+        if len(parts) and again and short and not _composed(text, separator):
             return separator
     return None
+
+
+def _composed(text: pl.Series, separator: str) -> bool:
+    """One text of fields, such as `Oven hose; G62`: nearly each row has its own, of as many parts,
+    and no part of one place stands at another, as those of a bag do."""
+    if text.n_unique() <= NEARLY * len(text):
+        return False
+    split = text.str.split(separator)
+    width = int(split.list.len().min() or 0)  # type: ignore[arg-type]
+    if width < 2 or width != split.list.len().max():
+        return False
+    places = [split.list.get(place).str.strip_chars().unique() for place in range(width)]
+    return pl.concat(places).is_unique().all()
 
 
 def _parts(text: pl.Series, separator: str) -> pl.Series:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -111,6 +112,8 @@ class Described(Protocol):
     @property
     def dropped(self) -> Counter[str]: ...
     @property
+    def notes(self) -> Sequence[str]: ...
+    @property
     def facts(self) -> dict[str, Any]: ...
 
 
@@ -130,6 +133,7 @@ class RawLog:
     spec: SourceSpec
     dropped: Counter[str] = field(default_factory=Counter)  # reason -> how many
     facts: dict[str, Any] = field(default_factory=dict)  # what else info.json is to say, as JSON
+    notes: Sequence[str] = ()  # what was kept and is worth a word
 
 
 @dataclass(frozen=True)

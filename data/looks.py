@@ -6,8 +6,10 @@ import re
 
 import polars as pl
 
-from data.tables import Table
+from data.tables import BLANK, Table
+from data.whole import float_of
 from features.errors import DataError
+from features.values import LARGEST
 
 CENTURY = (631_152_000, 4_102_444_800)  # 1990 to 2100, in which a log's times are looked for
 FEW = 10  # rows, from which on one that is unlike the others is an accident
@@ -38,6 +40,22 @@ def numbers(table: Table, column: str) -> pl.Series | None:
     except DataError:
         return None
     return read if read.count() else None
+
+
+def nearly_numbers(table: Table, column: str) -> tuple[pl.Series, pl.Series] | None:
+    """A column of text whose values are numbers but for some: those that are, and the others.
+
+    None where all are numbers or fewer than half are.
+    """
+    text = texts(table, column)
+    if text is None:
+        return None
+    text = text.filter(table.frame[column].is_not_null() & (text.str.strip_chars() != ""))
+    read = text.to_frame("value").select(float_of("value", pl.String())).to_series()
+    fine = (read.abs() <= LARGEST).fill_null(False)
+    blank = text.str.strip_chars().str.to_lowercase().is_in(BLANK)
+    fine_ones, odd = text.filter(fine), text.filter(~fine & ~blank)
+    return (fine_ones, odd) if 0 < len(odd) <= len(fine_ones) else None
 
 
 def texts(table: Table, column: str) -> pl.Series | None:
@@ -76,12 +94,12 @@ def varies(table: Table, column: str) -> bool:
     return found is not None and found.drop_nulls().n_unique() > 1
 
 
-def is_steady(table: Table, column: str, within: str | None) -> bool:
-    """One value throughout each list, and never missing."""
+def is_steady(table: Table, column: str, within: str | None, *, may_miss: bool = False) -> bool:
+    """One value throughout each list, and never missing, unless it may be."""
     text = texts(table, column)
-    if text is None or text.null_count() or within is None:
+    if text is None or (text.null_count() and not may_miss) or within is None:
         return text is not None and within is None
-    frame = pl.DataFrame({"value": text, "list": texts(table, within)})
+    frame = pl.DataFrame({"value": text, "list": texts(table, within)}).drop_nulls()
     alone = frame.group_by("list").agg(pl.col("value").n_unique() == 1)["value"]
     return float(alone.mean() or 0.0) >= MOST  # type: ignore[arg-type]
 

@@ -166,7 +166,7 @@ def facts_of(log: Described, lists: pl.DataFrame) -> dict[str, Any]:
         "counts": counts,
         "statistics_only": int((lists["split"] == "statistics").sum()),
         "dropped": {reason: count for reason, count in dropped.items() if count},
-        **({"notes": notes} if (notes := _notes(lists)) else {}),
+        **({"notes": notes} if (notes := [*log.notes, *_notes(lists)]) else {}),
     }
 
 
@@ -248,10 +248,7 @@ def describe(dataset: Dataset) -> str:
 def summary(info: Mapping[str, Any], items: int) -> list[str]:
     """Sizes, what was left out and the split."""
     lines = [f"{info['name']}: {info['lists']:,} lists, {info['users']:,} users, {items:,} items"]
-    lines += [
-        f"  {'' if ', kept' in reason else 'left out: '}{count:,} {reason}"
-        for reason, count in info["dropped"].items()
-    ]
+    lines += [f"  left out: {count:,} {reason}" for reason, count in info["dropped"].items()]
     lines += [f"  note: {note}" for note in info.get("notes", [])]
     if info["statistics_only"]:
         lines.append(

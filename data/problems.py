@@ -91,8 +91,8 @@ class Problems:
             raise first
         others = len(self) - 1
         raise DataError(
-            f"{first}\n{others} more {'problem was' if others == 1 else 'problems were'} found: "
-            f"`psad prepare {self._source} --check` names them all."
+            f"{first}\n{others} more {'problem was' if others == 1 else 'problems were'} found so "
+            f"far: `psad prepare {self._source} --check` reads on and names all."
         ) from first
 
 

@@ -36,6 +36,11 @@ NO_ID = {
 }  # fmt: skip
 KEYS = {"item_id": "items", "user_id": "users"}  # of which table each is the key
 SHARED = 0.05  # of the rows: with more, an id that stands out may be that of many people
+OTHERS = "where other rows of the list name the person, write that one"
+ITS_OWN = (
+    "write the list's id in all rows of the list, and each such list is a person of its own, "
+    "without a history"
+)
 NOBODY = (
     "no column was found to say who saw the list, so each list is taken for a person of its own, "
     "without a history: look at it"
@@ -79,14 +84,14 @@ def find_roles(shown: Table, items: Table, users: Table | None) -> dict[str, Rol
     )
     take(
         "user_id",
-        lambda one: is_steady(shown, one, column("list_id")),
+        lambda one: is_steady(shown, one, column("list_id"), may_miss=True),
         lambda: _user(shown, rest(), column("list_id"), users, user_key or None),
     )
     take("score", lambda one: varies(shown, one), lambda: None)
     if "user_id" not in roles and "list_id" in roles:
         roles["user_id"] = replace(roles["list_id"], name="user_id", why=NOBODY, warning=True)
     elif "user_id" in roles:
-        roles["user_id"] = _shared(shown, roles["user_id"])
+        roles["user_id"] = _shared(shown, roles["user_id"], column("list_id"))
     return roles
 
 
@@ -227,28 +232,46 @@ def _user(
     return Role("user_id", best, why, warning=True)
 
 
-def _shared(table: Table, role: Role) -> Role:
+def _shared(table: Table, role: Role, within: str | None) -> Role:
     """The person's column, with a warning where one id, or none, stands for many people."""
     text = texts(table, role.column)
     if text is None:
         return role
-    counts = text.fill_null("").alias("id").value_counts(name="count")
+    if blank := _unnamed(table, role.column, within):
+        return replace(role, why=f"{role.why}; {blank}", warning=True)
+    counts = text.alias("id").value_counts(name="count")
     most, rows = counts.sort(["count", "id"], descending=[True, False]).row(0)
     others = float(counts["count"].median() or 0.0)  # type: ignore[arg-type]
     alone = rows > 5 * others or most.strip().lower() in NO_ID
-    if missing := float(text.is_null().mean() or 0.0):  # type: ignore[arg-type]
-        found = f"it is empty in {percent(missing)} of the rows, which prepare refuses"
-    elif alone and rows > SHARED * len(text):
-        found = (
-            f"{shown_as(most)} stands in {percent(rows / len(text))} of its rows. If these are "
-            "many people, each is given the history of all"
-        )
-    else:
+    if not alone or rows <= SHARED * len(text):
         return role
-    mend = (
-        "write the list's id in all rows of such a list, and it is a person of its own, without a "
-        "history"
+    found = (
+        f"{shown_as(most)} stands in {percent(rows / len(text))} of its rows. If these are many "
+        f"people, each is given the history of all: {ITS_OWN}"
     )
-    if missing:
-        mend = f"where other rows of the list name the person, write that; where none does, {mend}"
-    return replace(role, why=f"{role.why}; {found}: {mend}", warning=True)
+    return replace(role, why=f"{role.why}; {found}", warning=True)
+
+
+def _unnamed(table: Table, column: str, within: str | None) -> str | None:
+    """How many rows name nobody, and what to write there; None where all name somebody."""
+    text = texts(table, column)
+    assert text is not None
+    blank = (text.str.strip_chars() == "").fill_null(True)
+    if not blank.any():
+        return None
+    found = f"it is empty in {_rows(int(blank.sum()))}, which prepare refuses: "
+    lists = None if within is None else texts(table, within)
+    if lists is None:
+        return f"{found}{OTHERS}, else the list's id in all of its rows"
+    frame = pl.DataFrame({"list": lists, "blank": blank}).group_by("list").agg(pl.col("blank"))
+    some = pl.col("blank").list.sum()
+    parted = frame.filter(some > 0).with_columns(whole=some == pl.col("blank").list.len())
+    whole = int(parted.filter("whole")["blank"].list.len().sum())
+    partly = int(blank.sum()) - whole
+    if not whole:
+        return f"{found}{OTHERS}"
+    if not partly:
+        return f"{found}no row of these lists names anybody: {ITS_OWN}"
+    return (
+        f"{found}in {partly:,}, {OTHERS}; in {whole:,}, no row of the list names anybody: {ITS_OWN}"
+    )

@@ -46,7 +46,7 @@ def summary(dataset: Dataset) -> str:
     sections = [
         Section("", [_cards(dataset, figures), *_warnings(dataset, figures)]),
         Section("Splits", [_sizes(info)], note=_divided(info)),
-        Section("Left out, or kept without features", [_dropped(info)]),
+        Section("What was left out", [_dropped(info)]),
         Section("Lists and labels", [Figures([*lists_pictures(figures)], 3)]),
         Section(
             "Clicks by position",
@@ -76,14 +76,21 @@ def summary(dataset: Dataset) -> str:
 def _cards(dataset: Dataset, figures: Tally) -> Cards:
     shown, clicks = int(figures.showings.sum()), int(figures.clicks.sum())
     lengths = dataset.lengths
+    made, people = dataset.info["lists"], dataset.info["users"]
+    ranked, seen = len(dataset), len(np.unique(dataset._arrays["list_user"]))
     return Cards([
-        Card(count(len(dataset)), "lists to learn from and to judge by"),
-        Card(count(len(np.unique(dataset._arrays["list_user"]))), "people who saw them"),
+        Card(count(ranked), f"lists to learn from and to judge by{_of(ranked, made)}"),
+        Card(count(seen), f"people who saw them{_of(seen, people)}"),
         Card(count(int((figures.item_shown.sum(0) > 0).sum())), "different items in them"),
-        Card(count(shown), "showings of an item"),
-        Card(share(clicks / max(shown, 1)), "of the showings are positive"),
+        Card(count(shown), "showings of an item in these lists"),
+        Card(share(clicks / max(shown, 1)), "of these showings are positive"),
         Card(f"{np.median(lengths):,.0f}", f"items in a typical list, {lengths.max():,} at most"),
     ])  # fmt: skip
+
+
+def _of(part: int, whole: int) -> str:
+    """`, of 5,000 in the log`, where these are not all."""
+    return f", of {count(whole)} in the log" if part < whole else ""
 
 
 def _warnings(dataset: Dataset, figures: Tally) -> Iterator[Warnings]:

@@ -26,7 +26,13 @@ from features.errors import DataError, ValueRefused
 from features.values import ID_LENGTH, LARGEST, text_of
 
 # how databases and libraries write an id that is missing
+BLANK = ("", "nan", "na", "null", "none")  # in a column of numbers, in lower case
 NOBODY = ("NULL", "null", "None", "none", "NaN", "nan", "NA", "<NA>", "N/A", "\\N", "undefined")
+
+WHO = (
+    "Write the user whom other rows of the list name; where none does, the list's id in all of its "
+    "rows."
+)
 
 __all__ = ["Table", "has_table", "read_table", "suggestion"]
 
@@ -69,13 +75,14 @@ class Table:
                     f"{', '.join(self.frame.columns)}.{suggestion(column, self.frame.columns)}"
                 )
 
-    def ids(self, column: str, longest: int | None = ID_LENGTH) -> pl.Series:
+    def ids(
+        self, column: str, longest: int | None = ID_LENGTH,
+        remedy: str = "Give every row an id, or leave it out.",
+    ) -> pl.Series:  # fmt: skip
         """Text identifiers, never empty, of at most `longest` characters; numbers in decimal."""
         text = self.identifiers(column)
         if (bad := text.is_null() | (text == "").fill_null(False)).any():
-            raise self.fail(
-                column, bad, "the id is empty", "Give every row an id, or leave it out."
-            )
+            raise self.fail(column, bad, "the id is empty", remedy)
         if longest is not None and (bad := text.str.len_chars() > longest).any():
             raise self.fail(
                 column, bad, f"the id is longer than the {longest} characters the service takes",
@@ -85,12 +92,12 @@ class Table:
 
     def people(self, column: str) -> pl.Series:
         """Ids of people, none of them what tools write for somebody they do not know."""
-        ids = self.ids(column)
+        ids = self.ids(column, remedy=WHO)
         if (bad := ids.str.strip_chars().is_in(NOBODY)).any():
             raise self.fail(
                 column, bad, "the id says that there is none: all such rows would be one person",
-                "Leave such rows out, or give each visitor an id, such as the list's; a person who "
-                "is really called so needs another, such as user-nan.",
+                f"{WHO} To give each visitor an id of their own is better; a person who is really "
+                "called so needs another, such as user-nan.",
             )  # fmt: skip
         return ids
 
@@ -248,7 +255,7 @@ def _as_from_json(text: pl.Series, form: str) -> pl.Series:
 
 def _blank(series: pl.Series) -> pl.Series:
     """No number was meant: an empty cell, or what other tools write for one."""
-    meant = series.str.strip_chars().str.to_lowercase().is_in(["", "nan", "na", "null", "none"])
+    meant = series.str.strip_chars().str.to_lowercase().is_in(BLANK)
     return series.is_null() | meant.fill_null(False)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -69,16 +70,52 @@ def check_csv(path: Path) -> None:
     _check_header(path, head)
 
 
+def check_delimiters(table: Path, parts: Sequence[Path]) -> None:
+    """Raise DataError where files of a table are divided by another sign than the comma."""
+    found = [(path, *divided) for path in parts if (divided := _divided(path)) is not None]
+    if not found:
+        return
+    path, sign, line = found[0]
+    others = len(found) - 1
+    also = f" ({others} more file{'s' if others > 1 else ''} of {table} too)" if others else ""
+    raise DataError(
+        f"{path} cannot be read: its columns are divided by {DELIMITERS[sign]}, not by commas"
+        f"{also}. The header: {line[:80]!r}. Write it with commas, and numbers as 1.5."
+        f"{_rewritten(table, [one[0] for one in found], sign)}"
+    )
+
+
+def _divided(path: Path) -> tuple[str, str] | None:
+    """The sign that divides a file's header in place of commas, and the header."""
+    try:
+        with opened(path) as file:
+            head = file.read(HEAD)
+    except (OSError, EOFError):
+        return None  # check_csv says what it is
+    if not head or b"\x00" in head or head.startswith((PARQUET, GZIP, *(one for one, _ in WIDE))):
+        return None
+    line = head.splitlines()[0].decode("utf-8-sig", errors="replace")
+    if len(next(csv.reader([line]), [])) != 1:
+        return None
+    return next(((sign, line) for sign in DELIMITERS if sign in line), None)
+
+
+def _rewritten(table: Path, paths: Sequence[Path], sign: str) -> str:
+    """The command that writes files with commas, in their place; none for packed ones."""
+    if any(path.suffix == ".gz" for path in paths):
+        return ""
+    depth = len(paths[0].relative_to(table).parts)
+    files = shlex.quote(str(table)) + ("/*" * depth + ".csv" if depth else "")
+    read = f"pl.read_csv(f, separator={sign!r}, infer_schema=False)"
+    return (
+        " In place (keep a copy): python -c "
+        f'"import sys, polars as pl; [{read}.write_csv(f) for f in sys.argv[1:]]" {files}'
+    )
+
+
 def _check_header(path: Path, head: bytes) -> None:
     line = head.splitlines()[0].decode("utf-8-sig", errors="replace")
     names = next(csv.reader([line]), [])
-    if len(names) == 1:
-        for sign, name in DELIMITERS.items():
-            if sign in line:
-                raise DataError(
-                    f"{path} cannot be read: its columns are divided by {name}, not by commas. "
-                    f"The header: {line[:80]!r}. Write it with commas, and numbers as 1.5."
-                )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(
             f"{path}: the header names the column {twice[0]!r} twice: {line[:80]!r}. Rename one."

@@ -65,8 +65,8 @@ IMPRESSIONS = ("list_id", "user_id", "timestamp", "item_id", "position", "label"
 LABEL = "Labels are numbers, which `positive` in schema.toml compares: write 1 for yes, 0 for no."
 POSITION = "Number the items of a list from the top, 0, 1, 2 and so on."
 ONE_USER = (
-    "A list belongs to one user: give the lists of different users different ids, or write the one "
-    "user in all of its rows."
+    "A list belongs to one user: write the same in all its rows, or, where lists of two people "
+    "share an id, make list_id unique."
 )
 ONE_TIME = "Give all rows of a list the time at which the list was shown."
 TYPES: dict[str, pl.DataType] = {
@@ -90,6 +90,7 @@ class OwnLog:
     values: Mapping[str, pl.DataFrame]  # COUNTED columns: each value as logged, and its `count`
     dropped: Counter[str] = field(default_factory=Counter)
     facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def chunks(self) -> Iterator[pl.DataFrame]:
         """Impressions as in RawLog, with ROW, their place in the log, a piece at a time.
@@ -120,7 +121,7 @@ def read(folder: Path) -> RawLog:
         impressions = pl.concat(pieces, rechunk=True)
         check_lists(log.shown, impressions.with_row_index(ROW), log.problems)
         log.problems.raise_any()
-        return RawLog(impressions, log.items, log.users, log.spec, log.dropped)
+        return RawLog(impressions, log.items, log.users, log.spec, log.dropped, notes=log.notes)
 
 
 @contextmanager
@@ -184,10 +185,10 @@ def _open(folder: Path, scratch: Path, problems: Problems) -> OwnLog | None:
     )  # fmt: skip
     if items is not None:
         with problems.collected():
-            log.dropped.update(_undescribed(log.distinct("item_id"), items, shown.path))
+            log.notes.extend(_undescribed(log.distinct("item_id"), items, shown.path))
     if people is not None and any(one.name != "user_id" for one in spec.user):
         with problems.collected():
-            log.dropped.update(_undescribed(log.distinct("user_id"), people, shown.path))
+            log.notes.extend(_undescribed(log.distinct("user_id"), people, shown.path))
     return log
 
 
@@ -228,13 +229,13 @@ def _has_columns(shown: Files, spec: SourceSpec, problems: Problems) -> bool:
     return len(problems) == before
 
 
-def _undescribed(shown: pl.DataFrame, described: pl.DataFrame, path: Path) -> Counter[str]:
-    """How many items (or users) of the log have no row; a DataError where that is all of them."""
+def _undescribed(shown: pl.DataFrame, described: pl.DataFrame, path: Path) -> list[str]:
+    """A note of the log's items (or users) without a row; a DataError where that is all of them."""
     key = described.columns[0]
-    table, found = {"item_id": ("items", "shown items"), "user_id": ("users", "people")}[key]
+    table, found = {"item_id": ("items", "shown item"), "user_id": ("users", "user")}[key]
     missing = shown.join(described, on=key, how="anti", maintain_order="left")[key]
     if missing.is_empty():
-        return Counter()
+        return []
     example = missing[0][:40]
     if len(missing) == len(shown):
         known = described[key][0][:40] if len(described) else "nothing"
@@ -242,8 +243,11 @@ def _undescribed(shown: pl.DataFrame, described: pl.DataFrame, path: Path) -> Co
             f"{path}, column {key!r}: no {key} of impressions (such as {example!r}) "
             f"has a row in {table} (such as {known!r}): write the ids alike in both."
         )
-    kept = f"{found} that {table} does not know, kept without features, such as {example!r}"
-    return Counter({kept: len(missing)})
+    many = len(missing) > 1
+    return [
+        f"{len(missing):,} {found}{'s have' if many else ' has'} no row in {table}, such as "
+        f"{example!r}: {'they are' if many else 'it is'} kept, without features"
+    ]
 
 
 def _impressions(table: Table, spec: SourceSpec, problems: Problems) -> pl.DataFrame | None:

@@ -144,19 +144,7 @@ def test_one_id_for_many_people_is_to_be_looked_at(tmp_path):
         folder = bare(tmp_path / str(number), tables | {"impressions": shown})
         draft_schema(folder, report=said.append)
         assert f"LOOK AT user_id: uid, by its name; '{name}' stands in 3" in said[0]
-        assert "write the list's id in all rows of such a list" in said[0]
-
-
-def test_a_price_that_is_once_no_number_is_declared_and_to_be_looked_at(tmp_path):
-    tables = clinic(things=120)
-    costs = [f"{3 + one % 50}.5" for one in range(120)]
-    tables["items"] = tables["items"].with_columns(cost=pl.Series(["n/a", *costs[1:]]))
-    said: list[str] = []
-    draft_schema(bare(tmp_path / "log", tables), report=said.append)
-    declared = tomllib.loads((tmp_path / "log" / "schema.toml").read_text())
-    assert declared["item"]["cost"]["kind"] == "numeric"
-    assert "LOOK AT cost of items: " in said[0]
-    assert "except 'n/a' in 1 row, which prepare refuses: leave it empty there" in said[0]
+        assert "write the list's id in all rows of the list" in said[0]
 
 
 def test_an_empty_user_id_is_to_be_looked_at_and_few_people_are_not(tmp_path):
@@ -168,7 +156,31 @@ def test_an_empty_user_id_is_to_be_looked_at_and_few_people_are_not(tmp_path):
     gone = pl.when(first).then(None).otherwise("user_id").alias("user_id")
     tables["impressions"] = tables["impressions"].with_columns(gone)
     draft_schema(bare(tmp_path / "gone", tables), report=said.append)
-    assert "LOOK AT user_id: has the name itself; it is empty in" in said[1]
+    assert "LOOK AT user_id: has the name itself; it is empty in 1 row, which" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("blank", "wanted", "not_wanted"),
+    [
+        (pl.int_range(pl.len()) == 0, "in 1 row, which prepare refuses: where other rows of the "
+         "list name the person, write that one", "write the list's id"),
+        (pl.col("sessionId") == "s4", "in 6 rows, which prepare refuses: no row of these lists "
+         "names anybody: write the list's id in all rows of the list", "other rows"),
+        ((pl.col("sessionId") == "s4") | (pl.int_range(pl.len()) == 0), "in 7 rows, which prepare "
+         "refuses: in 1, where other rows of the list name the person, write that one; in 6, no "
+         "row of the list names anybody: write the list's id", "look at it"),
+    ],
+)  # fmt: skip
+def test_what_to_write_for_a_blank_user_goes_by_the_other_rows_of_the_list(
+    tmp_path, blank, wanted, not_wanted
+):
+    tables, said = clinic(), []
+    uid = pl.when(blank).then(None).otherwise("uid").alias("uid")
+    tables["impressions"] = tables["impressions"].with_columns(uid)
+    draft_schema(bare(tmp_path, tables), report=said.append)
+    line = next(one for one in said[0].splitlines() if "LOOK AT user_id" in one)
+    assert f"uid, by its name; it is empty {wanted}" in line
+    assert not_wanted not in line
 
 
 def test_a_log_of_a_news_site_has_the_outcome_for_its_label_and_not_the_badge(tmp_path):
@@ -254,8 +266,20 @@ def test_what_is_not_found_is_named_with_what_it_must_be(tmp_path):
 def test_a_missing_table_is_named_with_what_the_folder_holds(tmp_path, missing):
     tables = clinic()
     tables["log2024"] = tables.pop(missing)
-    with pytest.raises(DataError, match=rf"holds no {missing}\.csv.*it holds: .*log2024\.csv"):
+    with pytest.raises(DataError, match=rf"holds no {missing}; it holds: .*log2024") as caught:
         draft_schema(bare(tmp_path, tables), report=silent)
+    assert f"{missing}.csv.gz" in str(caught.value)
+    assert f"in several files, as a folder {missing}/ of them" in str(caught.value)
+
+
+def test_all_tables_that_cannot_be_read_are_named_at_once(tmp_path):
+    folder = bare(tmp_path, clinic())
+    for name in ("impressions.csv", "items.csv"):
+        (folder / name).write_text((folder / name).read_text().replace(",", ";"))
+    with pytest.raises(DataError) as caught:
+        draft_schema(folder, report=silent)
+    assert "impressions.csv cannot be read: its columns are divided by semi" in str(caught.value)
+    assert "items.csv cannot be read: its columns are divided by semicolons" in str(caught.value)
 
 
 def test_a_log_longer_than_the_sample_gives_the_same_declarations(tmp_path):
@@ -412,3 +436,17 @@ def test_check_of_an_unfinished_draft_names_the_columns_as_the_file_does(tmp_pat
     assert "Did you mean 'user_id'" not in message
     assert "say so below [columns.impressions] in schema.toml" in message
     assert "as the title" not in message
+
+
+def test_a_price_with_one_text_among_its_numbers_is_a_number_to_be_looked_at(tmp_path):
+    tables = clinic()
+    first = pl.int_range(pl.len()) == 0
+    price = pl.when(first).then(pl.lit("n/a")).otherwise(pl.col("price").cast(pl.String))
+    tables["impressions"] = tables["impressions"].with_columns(price=price)
+    said = []
+    path = draft_schema(bare(tmp_path, tables), report=said.append)
+    assert "LOOK AT impressions.price: numbers, except 'n/a' in 1 row: write a number" in said[0]
+    declared = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert declared["context"]["price"] == {"kind": "numeric", "transform": "log"}
+    with pytest.raises(DataError, match="line 2: 'n/a' is not a number"):
+        check(tmp_path, report=silent)

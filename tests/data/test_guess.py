@@ -62,6 +62,44 @@ def test_a_city_of_two_words_is_one_category():
     assert guess(table(cycle("New York", "San Juan")), "it").kind == "categorical"
 
 
+def test_a_number_written_otherwise_in_few_rows_is_one_and_they_are_named():
+    prices = [str(one) for one in AMOUNTS]
+    found = guess(table(["n/a", *prices[1:]]), "it")
+    assert (found.kind, found.settings) == ("numeric", {"transform": "log"})
+    assert found.odd.startswith("numbers, except 'n/a' in 1 row: write a number there")
+    third = [f"{one} EUR" if row % 3 == 0 else one for row, one in enumerate(prices)]
+    found = guess(table(third), "it")
+    assert found.kind == "numeric"
+    assert f"'{min(third[::3])}' and 66 others in 67 rows" in found.odd
+    assert not guess(table(["NA", *prices[1:]]), "it").odd  # prepare reads it as missing
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("size", cycle("38", "40", "XL")),
+        ("sku", [f"{100_000 + 7 * one}{'B' * (one % 50 == 0)}" for one in range(ROWS)]),
+        ("shelf_code", ["n/a", *cycle("1", "2")]),
+        ("zip", ["n/a", *[f"0{one}" for one in range(1000, 1000 + ROWS)]]),
+        ("words", [f"lamp {one}" for one in AMOUNTS]),
+    ],
+)
+def test_codes_and_sizes_of_which_many_are_numbers_are_none(name, values):
+    found = guess(table(values, name), name)
+    assert (found.kind == "numeric", found.odd) == (False, "")
+
+
+def test_a_title_of_two_fields_is_no_bag():
+    parts, codes = ("Oven hose", "Mower blade", "Kettle lid"), [f"G{one}" for one in range(70)]
+    named = [f"{parts[one % 3]}; {codes[one // 3]}" for one in range(ROWS)]
+    columns = {"part_name": named}
+    assert guess(table(named), "it").kind is None
+    items = Table(Path("items.csv"), pl.DataFrame(columns))
+    assert title_of(items, ["part_name"]) == ("part_name", "by its name")
+    tags = [f"t{one % 15}|t{(one * 7 + one // 15) % 15}" for one in range(ROWS)]  # many pairs
+    assert guess(table(tags), "it").kind == "bag"
+
+
 def test_the_reason_says_how_many_values_there_are_and_are_missing():
     why = guess(table([*cycle("a", "b"), *[None] * ROWS]), "it").why
     assert why == "2 different values, 50% missing: 'a', 'b'"
@@ -87,19 +125,3 @@ def test_a_title_is_what_people_read():
     named = Table(items.path, items.frame.rename({"story": "productName"}))
     assert title_of(named, named.frame.columns) == ("productName", "by its name")
     assert title_of(items, ["sku", "price"]) is None
-
-
-@pytest.mark.parametrize(("odd", "kind"), [(1, "numeric"), (ROWS // 10, None)])
-def test_a_few_values_that_are_no_numbers_do_not_lose_the_column(odd, kind):
-    prices = [f"{one:.2f}" for one in AMOUNTS]
-    found = guess(table([*["n/a"] * odd, *prices[odd:]], "price"), "price")
-    assert found.kind == kind
-    assert found.refused == (kind is not None)
-    if kind:
-        assert found.settings == {"transform": "log"}
-        assert "except 'n/a' in 1 row, which prepare refuses: leave it empty there" in found.why
-
-
-def test_codes_with_a_few_letters_are_no_numbers():
-    found = guess(table([*[f"{one:03d}" for one in range(ROWS - 1)], "12a"], "bin"), "bin")
-    assert not found.refused

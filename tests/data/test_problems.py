@@ -37,7 +37,8 @@ def test_one_problem_is_raised_as_it_is_and_of_several_the_first_says_where_to_s
         problems.raise_any()
     problems.add(DataError("two"))
     with pytest.raises(
-        DataError, match=r"^one\n1 more problem was found: `psad prepare my_logs --"
+        DataError,
+        match=r"^one\n1 more problem was found so far: `psad prepare my_logs --check` reads on",
     ):
         problems.raise_any()
 

@@ -65,6 +65,11 @@ def test_what_was_left_out_is_told_as_prepare_told_it(tmp_path, tables):
     for reason, number in made.info["dropped"].items():
         assert [reason, f"{number:,}"] in rows
     assert ["lists without a positive item", "1"] in rows
+    page = summary(made)
+    assert "71</" in page
+    assert "lists to learn from and to judge by, of 72 in the log" in page
+    assert "people who saw them, of" not in page  # all of them did
+    assert "1 shown item has no row in items, such as &#39;29&#39;: it is kept" in page
 
 
 def test_the_items_shown_most_come_first_with_their_titles(dataset):

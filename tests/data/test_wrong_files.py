@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,10 +185,15 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
         cells("impressions", "list_id", line_2=None),
         [f"{CSV} 'list_id', line 2: the id is empty", "Give every row an id"],
     ),
+    "users left empty": (
+        cells("impressions", "user_id", line_3=None),
+        [f"{CSV} 'user_id', line 3: the id is empty", "whom other rows of the list name",
+         "the list's id in all of its rows"],
+    ),
     "users that nobody knew": (
         cells("impressions", "user_id", **{f"line_{line}": "NULL" for line in range(7, 12)}),
         [f"{CSV} 'user_id', line 7: the id says that there is none", "(5 rows",
-         "give each visitor an id"],
+         "give each visitor an id", "whom other rows of the list name"],
     ),
     "duplicate users": (
         cells("users", "user_id", line_4="0"),
@@ -216,6 +223,13 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
     "CSV with semicolons": (
         content(IMPRESSIONS, lambda whole: whole.replace(b",", b";")),
         ["impressions.csv cannot be read: its columns are divided by semicolons", "with commas"],
+    ),
+    "parts with semicolons": (
+        both(parts(same, same, same), *(
+            content(f"impressions/part-{number}.csv", lambda whole: whole.replace(b",", b";"))
+            for number in (1, 2))),
+        ["part-1.csv cannot be read: its columns are divided by semicolons",
+         "(1 more file of", "impressions/*.csv"],
     ),
     "CSV with tabs": (
         content("items.csv", lambda whole: whole.replace(b",", b"\t")),
@@ -277,10 +291,8 @@ REFUSED: dict[str, tuple[Bend, list[str]]] = {
     ),
     "list with two users": (
         cells("impressions", "user_id", line_4="7"),
-        [
-            f"{CSV} 'user_id', line 4: one list has two values of user_id",
-            "give the lists of different users different ids",
-        ],
+        [f"{CSV} 'user_id', line 4: one list has two values of user_id",
+         "write the same in all its rows", "make list_id unique"],
     ),
     "list with two times": (
         cells("impressions", "timestamp", line_4="1700000000"),
@@ -432,7 +444,7 @@ HANDLED: dict[str, tuple[Bend, list[str]]] = {
     "ids as floats, as pandas writes them, are whole numbers": (
         both(parquet("impressions", item_id=pl.col("item_id").cast(pl.Float64)),
              column("items", item_id=pl.col("item_id") + ".0")),
-        ["30 items", "1 shown items that items does not know, kept without features, such as '29'"],
+        ["30 items", "note: 1 shown item has no row in items, such as '29': it is kept"],
     ),
     "a byte order mark is left out": (
         content(IMPRESSIONS, lambda whole: b"\xef\xbb\xbf" + whole), ["72 lists"],
@@ -453,7 +465,8 @@ HANDLED: dict[str, tuple[Bend, list[str]]] = {
     ),
     "users without a row in users have missing features": (
         content("users.csv", lambda whole: b"".join(whole.splitlines(keepends=True)[:4])),
-        ["12 users", "9 people that users does not know, kept without features, such as '10'"],
+        ["12 users", "note: 9 users have no row in users, such as '10': they are kept, without "
+         "features"],
     ),
     "columns that nobody declared are counted": (
         column("items", colour=pl.lit("red")),
@@ -539,3 +552,23 @@ def test_check_writes_nothing(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     check(folder, report=lambda _: None)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_the_command_that_the_message_gives_mends_a_csv_with_another_delimiter(
+    tmp_path: Path, sign: str
+) -> None:
+    bend = parts(same, same)
+
+    def divided(folder: Path) -> None:
+        bend(folder)
+        for path in (folder / "impressions").iterdir():
+            pl.read_csv(path, infer_schema=False).write_csv(path, separator=sign)
+
+    folder = folder_of(tmp_path, divided)
+    with pytest.raises(DataError, match="1 more file of") as caught:
+        check(folder, report=lambda _: None)
+    command = str(caught.value).partition("(keep a copy): python ")[2]
+    subprocess.run(f"{sys.executable} {command}", shell=True, check=True)
+    check(folder, report=(said := []).append)
+    assert "360 rows were read" in said[0]

@@ -203,7 +203,7 @@ def test_a_generator_that_repeats_never_serves(serve: Any, toy: Any, tmp_path: P
 
 def test_a_generator_that_is_no_number_never_serves(serve: Any, toy: Any, tmp_path: Path) -> None:
     home = toy.write(tmp_path, generates=toy.generator(extra=float("nan")))
-    assert "nonfinite" in refused(serve, home)
+    assert "predictions are no finite numbers" in refused(serve, home)
 
 
 def test_a_scorer_in_the_generators_place_never_serves(
