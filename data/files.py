@@ -225,8 +225,8 @@ def find(folder: Path, stem: str) -> tuple[Path, list[Path]]:
 def forms(stem: str) -> str:
     """What a table holds, and the forms it may come in."""
     return (
-        f"{stem}: {HOLDS.get(stem, 'a table')}; as {stem}.csv, {stem}.csv.gz or {stem}.parquet, or, in several "
-        f"files, as a folder {stem}/ of them."
+        f"{stem}: {HOLDS.get(stem, 'a table')}; as {stem}.csv, {stem}.csv.gz or "
+        f"{stem}.parquet, or, in several files, as a folder {stem}/ of them."
     )
 
 
