@@ -114,9 +114,9 @@ def prepare(
 
     SOURCE is `ml_100k` or `ranklens`, which are fetched where they are not at hand ($PSAD_DATA and
     the cache are looked at first), `simulator`, which draws a log of --lists lists whose truth is
-    known, or a folder of your own with impressions, items and users (Parquet, CSV or a folder of
-    such files each) and schema.toml; its impressions may be larger than the memory. What was left
-    out, and why, is printed; summary.html in DATASET shows it.
+    known, or a folder of your own with schema.toml and impressions, items and users, each as
+    NAME.parquet, NAME.csv, NAME.csv.gz, or a folder NAME/ of such files; impressions may be larger
+    than the memory. What was left out, and why, is printed; summary.html in DATASET shows it.
 
     With --draft-schema the folder needs no schema.toml yet: a first one is written into it, of
     what the tables seem to hold, with the reason for each guess. Mend it, then prepare.
