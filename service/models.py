@@ -261,6 +261,7 @@ class Models:
         return Model(engine, Decoder(engine.schema, self.limits), seconds)
 
     def _swap(self, model: Model) -> None:
+        self.refused = None
         if model is self.current:
             return
         engine = model.engine
@@ -272,7 +273,7 @@ class Models:
         for mode, seconds in model.seconds.items():
             self._learn(mode, seconds)
         self.current, self.previous = model, self.current
-        self.state, self.refused = "ready", None
+        self.state = "ready"
         logs.event("model_loaded", name=engine.name, version=engine.version)
 
     def _failed(self, version: Version | None, error: Exception) -> None:

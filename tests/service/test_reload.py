@@ -92,6 +92,16 @@ def test_a_pointer_that_is_none_leaves_the_old_version_serving(
     assert version(served) == "1"
 
 
+def test_taking_a_bad_version_back_is_the_end_of_its_refusal(
+    served: Any, toy: Any, home: Path
+) -> None:
+    publish(bad(toy, home))
+    assert served.wait_for(lambda: served.service.models.refused is not None)
+    roll_back(home)
+    assert served.wait_for(lambda: served.service.models.refused is None)
+    assert version(served) == "1"
+
+
 def test_a_bad_version_is_tried_once_and_not_at_every_look(
     served: Any, toy: Any, home: Path
 ) -> None:
