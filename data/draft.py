@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from data.files import CANONICAL, forms
+from data.files import OWN_NAMES, forms
 from data.guess import Guess, guess
 from data.looks import texts
 from data.names import Role
@@ -134,7 +134,7 @@ def _guesses(
 def _guess(table: Table, name: str, of_side: bool) -> Guess:
     if not name.strip():
         return Guess(name, None, "it has no name")
-    if name in CANONICAL or name.startswith("psad "):
+    if name in OWN_NAMES or name.startswith("psad "):
         return Guess(name, None, "the name means something else to psad: rename it to use it")
     found = guess(table, name)
     if of_side and counts_them(name, found.kind):

@@ -37,7 +37,7 @@ UNKNOWN_KEY = "__HIVE_DEFAULT_PARTITION__"
 Types = dict[str, pl.DataType]
 Tick = Callable[[int], object]  # is told of bytes that were read
 
-CANONICAL = frozenset(("item_id", "user_id", "list_id", "position", "timestamp", "label"))
+OWN_NAMES = frozenset(("item_id", "user_id", "list_id", "position", "timestamp", "label"))
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Files:
             return
         others = f" (nor {', '.join(map(repr, missing[1:]))})" if missing[1:] else ""
         called = self.parts[0].called
-        free = [one for one in self.types if one not in called and one not in CANONICAL]
+        free = [one for one in self.types if one not in called and one not in OWN_NAMES]
         read = {called[name]: f"{called[name]} (read as {name})" for name in called}
         has = [read.get(name, name) for name in self.parts[0].written]
         raise DataError(

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from data.looks import MOST, has_fractions, is_time, nearly_numbers, numbers, texts, words
+from data.looks import FEW, MOST, has_fractions, is_time, nearly_numbers, numbers, texts, words
 from data.tables import Table
 
 SEPARATORS = ("|", ";", ",", "/")
 MANY = 100  # categorical values; with more, those seen once share one "unknown"
 FREE = 0.5  # as many different texts a row are free text, not categories
 NEARLY = 0.9  # of the rows have a text of their own: a title
-FEW = 10  # rows, from which on it can be told
 COUNTED = 50  # rows, from which on one number after another is no accident
 DATE_WORDS = {"date", "time", "timestamp", "ts", "at", "datetime", "day"}
 CODE_WORDS = {"id", "code", "zip", "postcode", "type", "class", "category", "cat", "group", "no"}

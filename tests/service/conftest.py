@@ -282,3 +282,16 @@ def toy() -> Any:
     Toy.write, Toy.scorer = staticmethod(write_bundle), staticmethod(scorer)
     Toy.generator = staticmethod(generator)
     return Toy
+
+
+@pytest.fixture
+def home(toy: Any, tmp_path: Path) -> Path:
+    """bundles/toy with version 1 in service, and 2 beside it."""
+    toy.write(tmp_path)
+    return toy.write(tmp_path, name="2", published=False)
+
+
+@pytest.fixture
+def served(serve: Any, home: Path) -> Any:
+    """A service that looks at the pointer all the time, and may be told."""
+    return serve(bundle=home, watch_seconds=0.01, admin_key="secret").loaded()

@@ -17,19 +17,6 @@ BODY = {"candidates": ["100", "109"]}
 KEY = {"authorization": "Bearer secret"}
 
 
-@pytest.fixture
-def home(toy: Any, tmp_path: Path) -> Path:
-    """bundles/toy with version 1 in service, and 2 beside it."""
-    toy.write(tmp_path)
-    return toy.write(tmp_path, name="2", published=False)
-
-
-@pytest.fixture
-def served(serve: Any, home: Path) -> Any:
-    """A service that looks at the pointer all the time, and may be told."""
-    return serve(bundle=home, watch_seconds=0.01, admin_key="secret").loaded()
-
-
 def version(api: Any) -> str:
     """Who answers."""
     return api.post(BODY).json()["model"]["version"]

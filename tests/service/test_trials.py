@@ -25,19 +25,6 @@ KEY = {"authorization": "Bearer secret"}
 USERS = [f"user-{number}" for number in range(400)]
 
 
-@pytest.fixture
-def home(toy: Any, tmp_path: Path) -> Path:
-    """bundles/toy with version 1 in service, and 2 beside it."""
-    toy.write(tmp_path)
-    return toy.write(tmp_path, name="2", published=False)
-
-
-@pytest.fixture
-def served(serve: Any, home: Path) -> Any:
-    """A service that looks at the pointer all the time, and may be told."""
-    return serve(bundle=home, watch_seconds=0.01, admin_key="secret").loaded()
-
-
 def version(api: Any, user: str | int | None = None) -> str:
     """Who answers a user."""
     body = BODY if user is None else {**BODY, "user": {"id": user}}
