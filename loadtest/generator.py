@@ -13,6 +13,7 @@ second on one core.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import select
 import selectors
@@ -124,15 +125,17 @@ def opened(target: Target) -> aiohttp.ClientSession:
 class FineSelector(selectors.DefaultSelector):
     """Waits to the microsecond where the machine can: epoll alone rounds up to a millisecond.
 
-    The epoll descriptor can itself be waited for, and select() takes its time in microseconds.
+    The epoll descriptor can itself be waited for, and select() takes its time in microseconds. It
+    knows no descriptor above its own limit: there the wait is epoll's.
     """
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As the base class does."""
         fileno = getattr(self, "fileno", None)
         if timeout is not None and timeout > 0.0 and fileno is not None:
-            select.select([fileno()], [], [], timeout)
-            timeout = 0.0
+            with contextlib.suppress(ValueError):
+                select.select([fileno()], [], [], timeout)
+                timeout = 0.0
         return super().select(timeout)
 
 

@@ -71,6 +71,7 @@ class Service:
             self.lag.stop()
             self.worker.stop()
             self.shadow.stop()
+            self.models.close()
             logs.event("stopped")
 
 

@@ -122,6 +122,10 @@ class Models:
                 with contextlib.suppress(StartRefused):  # noted by `load`; what served goes on
                     await self.load()
 
+    def close(self) -> None:
+        """Let go of every model: FastAPI remembers endpoints, and with them what they hold."""
+        self.current = self.previous = self.split = self.shadow = None
+
     async def serve(self, version: str) -> Model:
         """Load a version, and publish it if it passes: every worker follows.
 

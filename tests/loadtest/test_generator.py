@@ -45,6 +45,16 @@ def step(rate: float, seconds: float, warm_up: float = 0.0) -> Step:
     return Step(0.0, arrivals(rate, warm_up + seconds), warm_up, seconds)
 
 
+def test_a_descriptor_that_select_does_not_know_is_waited_for_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FineSelector, "fileno", lambda self: 1_000_000)
+    with FineSelector() as selector:
+        begun = now()
+        assert selector.select(0.02) == []
+        assert now() - begun >= 0.02
+
+
 def test_constant_arrivals_are_evenly_spaced() -> None:
     assert arrivals(4.0, 1.0).tolist() == [0.0, 0.25, 0.5, 0.75]
     assert len(arrivals(100.0, 0.999)) == 100

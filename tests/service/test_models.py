@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from service.settings import Settings
+from tests.service.conftest import Api
 
 BODY = {"candidates": ["100", "109"]}
 
@@ -109,3 +115,11 @@ def test_weights_that_are_not_numbers_are_found_before_serving(
 ) -> None:
     home = toy.write(tmp_path, toy.scorer(extra=float("nan")))
     assert "3 predictions are no finite numbers" in refused(serve(bundle=home), home)
+
+
+def test_a_service_that_ended_lets_its_models_go(bundle: Path) -> None:
+    with ExitStack() as stack:
+        engine = weakref.ref(Api(Settings(bundle=bundle), stack).loaded().engine)
+        assert engine() is not None
+    gc.collect()
+    assert engine() is None
