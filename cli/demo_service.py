@@ -74,6 +74,7 @@ def check_port(port: int) -> None:
 def start(bundle: Path, port: int, *flags: str) -> Service:
     """Start `psad serve` and return when it is ready; raises ServiceError."""
     words = ["serve", str(bundle), "--host", HOST, "--port", str(port), *flags]
+    words += ["--drain-seconds", "0"]  # nobody else calls it
     print(f"$ psad {' '.join(words)}", flush=True)
     # The demo shows the defaults: RERANK_* settings of this shell are for another service.
     environment = {name: value for name, value in os.environ.items() if name[:7] != "RERANK_"}

@@ -19,6 +19,7 @@ from service.settings import PREFIX, Settings
 HELP = {
     "host": "Address to listen on; 0.0.0.0 inside a container.",
     "port": "Port to listen on; 0 takes a free one.",
+    "workers": "Processes behind the port, each with a model and a thread that scores.",
     "device": "cpu or cuda; the start stops where it is not there.",
     "deadline_ms": "Time a request has when it names no deadline of its own.",
     "late_ms": "Wait this much longer for a score that is under way.",
@@ -33,7 +34,8 @@ HELP = {
     "watch_seconds": "Look this often whether another version was published; 0: only at the start.",
     "page": "A page at / to look at lists before and after; for people, not for production: "
     "its samples are lists of real users.",
-    "stop_seconds": "Time that requests in flight have after SIGTERM.",
+    "drain_seconds": "After SIGTERM, go on serving this long while /readyz says 503.",
+    "stop_seconds": "Then, time that requests in flight have to finish.",
 }
 
 

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 
 from features.errors import PsadError
-from service.app import create_app
 from service.errors import StartRefused
+from service.protocol import Protocol
 from service.settings import Settings
+from service.workers import run_workers
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight get `stop_seconds` to finish.
+    """Serve until SIGTERM or SIGINT; SIGTERM leaves `drain_seconds` for callers to go elsewhere.
 
-    Raises StartRefused where the address cannot be listened on.
+    Requests in flight then get `stop_seconds` to finish. Raises StartRefused where the address
+    cannot be listened on.
     """
     _refuse_taken(settings.host, settings.port)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",  # our own events say what happens, a line of JSON each
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=settings.stop_seconds,
-    )
+    server: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "http": Protocol,
+        "log_level": "warning",  # our own events say what happens, a line of JSON each
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": settings.stop_seconds,
+    }
+    if settings.workers > 1:
+        run_workers(settings, **server)
+        return
+    from service.app import create_app  # not before: it imports prometheus_client
+
+    uvicorn.run(create_app(settings), **server)
 
 
 def _refuse_taken(host: str, port: int) -> None:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from service import docs, logs
 from service.admin import add_admin
 from service.boundary import RERANK_PATHS, Boundary
+from service.drain import Drain
 from service.engine import check_runtime
 from service.errors import ApiError, error_response
 from service.info import describe, package_version
@@ -39,6 +40,7 @@ class Service:
         self.settings = settings
         self.metrics = Metrics(CollectorRegistry(), settings.deadline_ms / 1_000.0)
         self.lag = LoopLag()
+        self.drain = Drain(settings.drain_seconds)
         self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
         self.models = Models(settings, self.metrics, self.worker.learn)
         self.shadow = Shadow(self.models, self.metrics)
@@ -46,8 +48,8 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether requests get scores. The place of draining: it will say no here."""
-        return self.models.current is not None and self.worker.alive
+        """Whether requests get scores, and will go on to."""
+        return self.models.current is not None and self.worker.alive and not self.drain.draining
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -58,12 +60,15 @@ class Service:
         self.lag.start()
         logs.event("starting", bundle=self.settings.bundle.name, device=self.settings.device)
         tasks = [asyncio.create_task(self.models.load())]
-        if self.settings.device != "cpu":
-            await tasks[0]  # a device that is not there must stop the start, not turn up later
+        if self.settings.device != "cpu" or self.settings.workers > 1:
+            # a device that is not there must stop the start, not turn up later; and a worker
+            # among others takes no request that they would answer better
+            await tasks[0]
         if self.settings.watch_seconds:
             tasks.append(asyncio.create_task(self.models.watch(self.settings.watch_seconds)))
         try:
-            yield
+            with self.drain.listening():
+                yield
         finally:
             for task in tasks:
                 task.cancel()
@@ -94,7 +99,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = service
     app.add_middleware(
         Boundary, settings=settings, metrics=service.metrics, lag=service.lag,
-        rerank=service.reranker,
+        rerank=service.reranker, drain=service.drain,
     )  # fmt: skip
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -122,12 +127,15 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     async def ready() -> State:
         """The model is loaded and proved."""
         if not service.ready:
-            raise ApiError(503, "not_ready", f"the model is {service.models.state}")
+            stops = service.drain.draining
+            why = "the service is leaving" if stops else f"the model is {service.models.state}"
+            raise ApiError(503, "not_ready", why)
         return State(status="ready")
 
     async def metrics() -> Response:
         """All metrics in Prometheus' text format."""
-        return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+        text = await asyncio.to_thread(service.metrics.render)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     async def info() -> Info:
         """Model, schema, limits, providers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from service.errors import ApiError
+from service.errors import ApiError, caller_left
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -17,7 +17,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     while more:
         message = await request.receive()
         if message["type"] == "http.disconnect":
-            raise ApiError(400, "disconnected", "the body ended early")
+            raise caller_left()
         part = message.get("body", b"")
         size += len(part)
         if size > limit:

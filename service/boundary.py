@@ -14,10 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
 from service.admin import ADMIN
+from service.drain import Drain
 from service.errors import ApiError, error_response
 from service.lag import LoopLag
 from service.metrics import Metrics
 from service.page import FILES
+from service.protocol import begun
 from service.settings import Settings
 from service.visit import Visit, count
 
@@ -32,9 +34,11 @@ class Boundary:
     """ASGI middleware around everything."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, metrics: Metrics, lag: LoopLag, rerank: ASGIApp
-    ) -> None:
+        self, app: ASGIApp, settings: Settings, metrics: Metrics, lag: LoopLag, rerank: ASGIApp,
+        drain: Drain,
+    ) -> None:  # fmt: skip
         self._app, self._metrics, self._lag, self._rerank = app, metrics, lag, rerank
+        self._drain = drain
         # the page's own files tell nothing, and a browser that opens them sends no key yet
         self._open = OPEN_PATHS.union(FILES) if settings.page else OPEN_PATHS
         self._key, self._admin_key = _bearer(settings.api_key), _bearer(settings.admin_key)
@@ -44,9 +48,10 @@ class Boundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = Visit(_request_id(scope), perf_counter(), self._lag.seconds())
+        now = perf_counter()
+        visit = Visit(_request_id(scope), now, begun(scope, now), self._lag.seconds())
         scope["visit"] = visit
-        answer = _Answer(send, visit)
+        answer = _Answer(send, visit, self._drain)
         if scope["path"] not in RERANK_PATHS:
             await self._guarded(scope, receive, answer)
             return
@@ -88,8 +93,8 @@ class Boundary:
 class _Answer:
     """`send` that notes the status and adds the request id, as it stands when headers leave."""
 
-    def __init__(self, send: Send, visit: Visit) -> None:
-        self._send, self.visit = send, visit
+    def __init__(self, send: Send, visit: Visit, drain: Drain) -> None:
+        self._send, self.visit, self._drain = send, visit, drain
         self.status, self.begun = 500, False
 
     async def __call__(self, message: Message) -> None:
@@ -99,6 +104,8 @@ class _Answer:
                 *message.get("headers", ()),
                 (b"x-request-id", self.visit.request_id.encode("ascii")),
             ]
+            if self._drain.leaving:  # the caller's next request goes to whoever stays
+                message["headers"].append((b"connection", b"close"))
         await self._send(message)
 
 

@@ -60,6 +60,11 @@ def failure(reason: Reason) -> ApiError:
     return ApiError(status, reason, message)
 
 
+def caller_left() -> ApiError:
+    """For the metrics alone, by the status that proxies use: nobody reads the answer."""
+    return ApiError(499, "caller_left", "the caller closed the connection")
+
+
 def error_response(error: ApiError, request_id: str | None) -> Response:
     """The one error shape, with the headers that its status asks for."""
     fields = {

@@ -1,24 +1,26 @@
 """Every metric of the service, on the registry it is given. Base units, no user or item labels.
 
 Label sets exist from the start, so that a rate over a reason that has not occurred is 0 and not
-absent. One worker a process: several under one port would need `prometheus_client.multiprocess`,
-whose place is `render`; the gauges carry their `multiprocess_mode` already.
+absent. Where several workers serve one port they write into the files of one folder
+(service/workers.py), and whichever is scraped adds all of them up.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from features.encode import OTHER
 from service.errors import MODES, REASONS, Mode, Reason
 
 STAGES: Final = ("decode", "queue", "encode", "score", "order")
-STATUSES: Final = (200, 400, 401, 404, 405, 413, 422, 429, 500, 503, 504)
-SHED: Final = ("inflight", "queue", "deadline")
+STATUSES: Final = (200, 400, 401, 404, 405, 413, 422, 429, 499, 500, 503, 504)
+SHED: Final = ("inflight", "queue", "deadline", "left")
 RELOADS: Final = ("success", "failure")
 SHADOWED: Final = ("scored", "dropped", "failed")
 
@@ -47,7 +49,7 @@ class Metrics:
         self.fallback = counter("fallback", "Answers without scores, by reason", "reason")
         self.shed = counter("shed", "Requests that were not given to the model", "reason")
         self.inflight = gauge("inflight_requests", "Requests being worked on", "livesum")
-        self.model_info = gauge("model_info", "1 for the version served", "livemax",
+        self.model_info = gauge("model_info", "1 for the version served", "liveall",
                                 "name", "version")  # fmt: skip
         self.loaded = gauge("model_load_timestamp_seconds", "When it was loaded", "livemax")
         self.created = gauge("model_created_timestamp_seconds", "When it was exported", "livemax")
@@ -66,7 +68,11 @@ class Metrics:
         self.shadow_first = counter("shadow_same_first", "Lists that both begin alike")
         self.shadow_requests = counter("shadow_requests", "Requests for the shadow", "result")
         self.shadow_seconds = histogram("shadow_duration_seconds", "What it took", seconds)
+        self.workers = gauge("workers", "Processes that serve", "livesum")
+        self.deaths = worker_deaths(registry)
+        self._served: tuple[str, str] | None = None  # name, version
         self.objective.set(objective)
+        self.workers.set(1)
         self._preset()
 
     def _preset(self) -> None:
@@ -110,7 +116,9 @@ class Metrics:
     def serving(self, name: str, version: str, created: float, features: Iterable[str]) -> None:
         """A version, exported at `created`, took over; its schema's names become the only labels
         of unknown features."""
-        self.model_info.clear()
+        if self._served is not None:  # labels cannot be taken back where workers share a folder
+            self.model_info.labels(*self._served).set(0)
+        self._served = name, version
         self.model_info.labels(name, version).set(1)
         self.version.labels(version)
         self.loaded.set(time.time())
@@ -119,5 +127,14 @@ class Metrics:
             self.unknown_features.labels(feature)
 
     def render(self) -> bytes:
-        """The text that Prometheus scrapes."""
-        return generate_latest(self.registry)
+        """The text that Prometheus scrapes, of all workers together."""
+        registry = self.registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+def worker_deaths(registry: CollectorRegistry) -> Counter:
+    """Counted by the supervisor, which has no other metric."""
+    return Counter("rerank_worker_deaths", "Workers that had to be replaced", registry=registry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import zip_longest
 from time import perf_counter
@@ -18,13 +18,14 @@ from service import logs
 from service.body import read_body
 from service.decode import Asked
 from service.engine import NonFinite, Scored
-from service.errors import ApiError, Fallback, Reason, error_response, failure
+from service.errors import ApiError, Fallback, Reason, caller_left, error_response, failure
 from service.metrics import Metrics
 from service.models import Model, Models
+from service.protocol import left
 from service.settings import Settings
 from service.shadow import Shadow
 from service.visit import Visit
-from service.worker import Shed, Worker
+from service.worker import Left, Shed, Worker
 
 DEFAULT_LENGTH = 10  # of the answer while no model says how long a shown list is
 
@@ -73,9 +74,12 @@ class Reranker:
         try:
             if overloaded:
                 raise Shed("inflight")
-            results = await self._results(asked, model, visit)
+            results = await self._results(asked, model, visit, left(request.scope))
         except ValueRefused as error:
             raise ApiError(422, "invalid", error.message, error.param) from None
+        except Left:
+            self._metrics.shed.labels("left").inc()
+            raise caller_left() from None
         except Exception as fault:  # the boundary: past decoding, no fault may break the page
             return self._fall_back(fault, asked, model, visit)
         if model is not None and visit.order is not None:
@@ -109,14 +113,16 @@ class Reranker:
         visit.mode = asked.mode
         return asked
 
-    async def _results(self, asked: Asked, model: Model | None, visit: Visit) -> Results:
+    async def _results(
+        self, asked: Asked, model: Model | None, visit: Visit, left: Callable[[], bool]
+    ) -> Results:
         if len(asked.ids) < 2:  # nothing to put in order
             return _incoming(asked, model)
         if model is None:
             raise Fallback("no_model")
         deadline = visit.deadline(asked.deadline_ms or self._settings.deadline_ms)
         work = partial(model.engine.rerank, asked.raw, asked.mode)
-        done = await self._worker.run(work, deadline, asked.mode)
+        done = await self._worker.run(work, deadline, asked.mode, left)
         scored: Scored = done.value
         visit.late = perf_counter() > deadline
         return _ordered(asked, model, scored, done.queued, visit)

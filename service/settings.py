@@ -27,6 +27,7 @@ class Settings(BaseModel):
     bundle: Path  # bundles/NAME (its CURRENT version is served), or one version's folder
     host: str = "127.0.0.1"  # address to listen on; 0.0.0.0 inside a container
     port: int = Field(default=8000, ge=0, le=65535)  # port to listen on; 0 takes a free one
+    workers: int = Field(default=1, ge=1, le=256)  # processes behind the port, each with a model
     device: Literal["cpu", "cuda"] = "cpu"  # where the model runs; its absence stops the start
     deadline_ms: float = Field(default=50.0, gt=0, le=60_000)  # for requests that name none
     late_ms: float = Field(default=25.0, ge=0, le=60_000)  # wait this long for a score under way
@@ -40,6 +41,7 @@ class Settings(BaseModel):
     admin_key: SecretStr | None = Field(default=None, min_length=1)  # turns /admin on, and opens it
     watch_seconds: float = Field(default=2.0, ge=0, le=3_600)  # between looks at CURRENT; 0: none
     page: bool = False  # a page at / that shows lists before and after
+    drain_seconds: float = Field(default=5.0, ge=0, le=3_600)  # after SIGTERM still served, unready
     stop_seconds: int = Field(default=20, ge=1)  # time for requests in flight after SIGTERM
 
     @classmethod

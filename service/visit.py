@@ -19,6 +19,7 @@ class Visit:
 
     request_id: str
     arrived: float  # perf_counter when the application was called
+    begun: float  # perf_counter of its first byte
     lag: float = 0.0  # seconds by which the event loop was late then
     mode: Mode = "scorer"  # what a request gets that does not choose
     stages: dict[str, float] = field(default_factory=dict)
@@ -35,7 +36,7 @@ class Visit:
 
     def deadline(self, milliseconds: float) -> float:
         """perf_counter seconds by which the answer should leave."""
-        return self.arrived - self.lag + milliseconds / 1_000.0
+        return self.begun - self.lag + milliseconds / 1_000.0
 
     def timings_ms(self) -> dict[str, float]:
         """Stages so far and the total, as the response shows them."""

@@ -34,6 +34,10 @@ class Shed(Fallback):
         self.cause = cause
 
 
+class Left(Exception):
+    """Nobody is left to answer."""
+
+
 @dataclass(eq=False, slots=True)
 class _Job:
     kind: str
@@ -41,6 +45,7 @@ class _Job:
     deadline: float  # perf_counter seconds
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    left: Callable[[], bool]
     probe: bool = False  # run to learn how long it takes; nobody waits
     queued_at: float = field(default_factory=perf_counter)
     begun_at: float = 0.0
@@ -91,10 +96,19 @@ class Worker:
         """Jobs in the queue, those that nobody waits for any more included."""
         return self._waiting.total()
 
-    async def run(self, work: Callable[[], Any], deadline: float, kind: str = "") -> Done:
-        """Run `work` on the thread. Raises Shed, or whatever `work` raises."""
+    async def run(
+        self,
+        work: Callable[[], Any],
+        deadline: float,
+        kind: str = "",
+        left: Callable[[], bool] = lambda: False,
+    ) -> Done:
+        """Run `work` on the thread. Raises Shed, Left, or whatever `work` raises.
+
+        `left` is asked, on the thread, whether the result is still wanted.
+        """
         loop = asyncio.get_running_loop()
-        job = _Job(kind, work, deadline, loop, loop.create_future())
+        job = _Job(kind, work, deadline, loop, loop.create_future(), left)
         self._admit(job)
         job.timer = loop.call_later(max(0.0, deadline - perf_counter()), self._expire, job)
         try:
@@ -154,6 +168,10 @@ class Worker:
             if not job.probe and now + self.averages[job.kind] > job.deadline:
                 job.abandoned = True
                 _deliver(job, Shed("deadline"))
+                return
+            if not job.probe and job.left():
+                job.abandoned = True
+                _deliver(job, Left())
                 return
             job.begun_at = self._busy_since = now
             self._busy_with = job.kind

@@ -31,7 +31,7 @@ def environment(port: int) -> dict[str, str]:
     mine = {name: value for name, value in os.environ.items() if not name.startswith("RERANK_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}"
     ports = {"RERANK_PORT": str(port), "UVICORN_PORT": str(port)}
-    return mine | {"PATH": path, "no_proxy": "127.0.0.1"} | ports
+    return mine | {"PATH": path, "no_proxy": "127.0.0.1", "RERANK_DRAIN_SECONDS": "0"} | ports
 
 
 def run(line: str, folder: Path, port: int) -> str:

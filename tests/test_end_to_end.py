@@ -128,7 +128,8 @@ def url(place: Path) -> Iterator[str]:
     """The service, in a process of its own."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "serve", "bundles/shop", "--port", str(port)],
+        [sys.executable, "-m", "cli.main", "serve", "bundles/shop", "--port", str(port),
+         "--drain-seconds", "0"],
         cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -70,7 +70,8 @@ def test_each_service_is_limited_and_writes_nowhere_but_its_volumes(
 
 def test_compose_waits_longer_than_the_service_takes_to_stop(compose: dict[str, Any]) -> None:
     grace = int(compose["services"]["psad"]["stop_grace_period"].removesuffix("s"))
-    assert grace > Settings(bundle="b").stop_seconds
+    settings = Settings(bundle="b")
+    assert grace > settings.drain_seconds + settings.stop_seconds
 
 
 def test_the_manifests_hold_by_their_schemas_and_name_each_other(
@@ -112,10 +113,12 @@ def test_the_grace_period_holds_the_wait_and_the_stop(
 ) -> None:
     spec = pod(manifests)
     (one,) = spec["containers"]
-    wait = int(one["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert "lifecycle" not in one  # the service waits by itself
     variables = {each["name"]: each["value"] for each in one["env"]}
     settings = Settings.from_env(variables)  # raises where a name or a value is none of ours
-    assert spec["terminationGracePeriodSeconds"] > wait + settings.stop_seconds
+    probe = one["readinessProbe"]
+    assert settings.drain_seconds >= probe["periodSeconds"] * probe["failureThreshold"]
+    assert spec["terminationGracePeriodSeconds"] > settings.drain_seconds + settings.stop_seconds
 
 
 def test_only_readiness_asks_for_the_model_once_the_pod_has_started(

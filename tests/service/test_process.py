@@ -29,7 +29,8 @@ def start(bundle: Path) -> Iterator[Start]:
     def begin(*words: str, **variables: str) -> tuple[subprocess.Popen[str], str]:
         port = str(free_port())
         environ = {k: v for k, v in os.environ.items() if not k.startswith("RERANK_")}
-        environ |= {"RERANK_BUNDLE": str(bundle), "RERANK_PORT": port, **variables}
+        environ |= {"RERANK_BUNDLE": str(bundle), "RERANK_PORT": port, "RERANK_DRAIN_SECONDS": "0"}
+        environ |= variables
         process = subprocess.Popen(
             [sys.executable, "-m", *(word.replace("PORT", port) for word in words)],
             env=environ, stderr=subprocess.PIPE, text=True,
@@ -43,16 +44,21 @@ def start(bundle: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def until_ready(client: httpx.Client) -> None:
+def until(holds: Callable[[], Any]) -> None:
+    """A connection that fails is a no."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
         try:
-            if client.get("/readyz").status_code == 200:
+            if holds():
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    raise AssertionError("the service was not ready in time")
+    raise AssertionError("it did not come true in time")
+
+
+def until_ready(client: httpx.Client) -> None:
+    until(lambda: client.get("/readyz").status_code == 200)
 
 
 COMMANDS = {
@@ -77,6 +83,37 @@ def test_a_process_starts_serves_and_stops_on_sigterm(start: Start, command: str
     assert time.monotonic() - begun < 5
     events = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
     assert [one["event"] for one in events] == ["starting", "model_loaded", "stopped"]
+
+
+BODY = {"candidates": ["100", "109"]}
+
+
+def test_a_service_that_leaves_says_so_and_serves_on_until_it_stops(start: Start) -> None:
+    process, url = start("service", RERANK_DRAIN_SECONDS="2")
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        until_ready(client)
+        assert "connection" not in client.post("/rerank", json=BODY).headers
+        process.send_signal(signal.SIGTERM)
+        until(lambda: client.get("/readyz").status_code == 503)
+        assert "leaving" in client.get("/readyz").json()["error"]["message"]
+        assert client.get("/livez").status_code == 200
+        answer = client.post("/rerank", json=BODY)
+        assert (answer.status_code, answer.json()["fallback"]) == (200, None)
+        assert answer.headers["connection"] == "close"
+    _, lines = process.communicate(timeout=10)
+    events = [json.loads(line)["event"] for line in lines.splitlines() if line.startswith("{")]
+    assert events == ["starting", "model_loaded", "draining", "stopped"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_another_signal_ends_the_wait(start: Start, number: int) -> None:
+    process, url = start("service", RERANK_DRAIN_SECONDS="3600")
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        until_ready(client)
+        process.send_signal(signal.SIGTERM)
+        until(lambda: client.get("/readyz").status_code == 503)
+    process.send_signal(number)
+    process.communicate(timeout=10)
 
 
 def test_a_port_that_is_taken_is_said_with_the_way_out(start: Start) -> None:
