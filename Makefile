@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
 on = $(filter-out 0 no false,$($(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format reproduce-quick image-check lock
+.PHONY: help demo test check format reproduce-quick image-check chaos lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ reproduce-quick: .venv/.tests-installed ## a small version of every study of the
 
 image-check: .venv/.tests-installed ## build the image, run it, scrape it; rules, dashboard, manifests (ARGS="--bundle bundles/psad")
 	@$(BIN)/python -m deploy.check $(ARGS)
+
+chaos: .venv/.tests-installed ## reload, kill, overload, soak a real service: an hour, alone on the machine (ARGS="--only kill")
+	@OMP_NUM_THREADS=1 $(BIN)/python -m loadtest.chaos $(ARGS)
 
 lock: .venv/.created ## pin again what the image installs, in deploy/image/
 	$(PIP) uv

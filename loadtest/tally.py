@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from loadtest.answers import Outcome
 from loadtest.times import Times
 
+KEPT: Final = 1_000  # failures that are kept one by one
 FULL: Final = 0.8  # of a core; a generator that uses more has no time to be punctual
+
+
+class Failure(NamedTuple):
+    """A request that failed; seconds after the step's start."""
+
+    label: str
+    left: float
+    ended: float
 
 
 @dataclass
@@ -20,7 +29,10 @@ class Tally:
     latency: Times = field(default_factory=Times)  # from the intended start, failures too
     from_send: Times = field(default_factory=Times)  # from the moment the request left
     lag: Times = field(default_factory=Times)  # from intended to left: the generator's own
-    failed: Times = field(default_factory=Times)  # the latency of failures alone
+    scored: Times = field(default_factory=Times)  # the latency of what was scored alone
+    fallback: Times = field(default_factory=Times)  # … answered by a fallback
+    failed: Times = field(default_factory=Times)  # … failures
+    failures: list[Failure] = field(default_factory=list)  # the first of them, the warm-up's too
     kinds: Counter[str] = field(default_factory=Counter)  # scored, fallback, failed
     labels: Counter[str] = field(default_factory=Counter)
     answered: int = 0  # that ended well within the counted seconds, whenever they were due
@@ -41,6 +53,8 @@ class Tally:
         """One request that came to its end."""
         self.done += 1
         self.answered += within and outcome.kind != "failed"
+        if outcome.kind == "failed" and len(self.failures) < KEPT:
+            self.failures.append(Failure(outcome.label, left, ended))
         if not counted:
             return
         self.latency.record(ended - intended)
@@ -48,16 +62,17 @@ class Tally:
         self.lag.record(left - intended)
         self.kinds[outcome.kind] += 1
         self.labels[outcome.label] += 1
-        if outcome.kind == "failed":
-            self.failed.record(ended - intended)
+        times: Times = getattr(self, outcome.kind)
+        times.record(ended - intended)
 
 
 def together(parts: Sequence[Tally]) -> Tally:
     """The tallies of several processes as one; `cpu_share` is the busiest one's."""
     whole = Tally()
     for part in parts:
-        for name in ("latency", "from_send", "lag", "failed"):
+        for name in ("latency", "from_send", "lag", "scored", "fallback", "failed"):
             getattr(whole, name).add(getattr(part, name))
+        whole.failures = sorted(whole.failures + part.failures, key=lambda one: one.ended)[:KEPT]
         whole.kinds.update(part.kinds)
         whole.labels.update(part.labels)
         whole.answered += part.answered
@@ -93,6 +108,8 @@ def result(rate: float, seconds: float, tally: Tally, limits: Limits) -> dict[st
         "outcomes": dict(tally.labels.most_common()),
         "latency_ms": tally.latency.summary(),
         "latency_from_send_ms": tally.from_send.summary(),
+        "scored_ms": tally.scored.summary(),
+        "fallback_ms": tally.fallback.summary(),
         "failed_ms": tally.failed.summary(),
         "lag_ms": tally.lag.summary(),
         "most_under_way": tally.most_open,

@@ -1,0 +1,1 @@
+"""Faults under load, and what they cost: `make chaos` prints the table of docs/reliability.md."""
