@@ -61,7 +61,7 @@ lock: .venv/.created ## pin again what the image installs, in deploy/image/
 
 .venv/.tests-installed: pyproject.toml | .venv/.created
 	@echo "Installing what the tests need into .venv (once)"
-	$(PIP) --editable '.[cpu,train,baselines,loadtest,dev]'
+	$(PIP) --editable '.[cpu,train,baselines,loadtest,traces,dev]'
 	@touch $@ .venv/.demo-installed
 
 # Where the system's Python lacks ensurepip (Debian without python3-venv), its own pip fills .venv.

@@ -32,6 +32,8 @@ HELP = {
     "api_key": "Bearer key that callers must send; safer given as the variable.",
     "admin_key": "Bearer key of /admin, which is off without one; not the callers' key.",
     "watch_seconds": "Look this often whether another version was published; 0: only at the start.",
+    "log_percent": "Log a line for this share of the requests: times and counts, no user, no item.",
+    "traces": "OpenTelemetry traces, to where OTEL_EXPORTER_OTLP_ENDPOINT says (psad[traces]).",
     "page": "A page at / to look at lists before and after; for people, not for production: "
     "its samples are lists of real users.",
     "drain_seconds": "After SIGTERM, go on serving this long while /readyz says 503.",

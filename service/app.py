@@ -30,6 +30,7 @@ from service.rerank import Reranker
 from service.schemas import Info, State
 from service.settings import Settings
 from service.shadow import Shadow
+from service.traces import Traces
 from service.worker import Worker
 
 
@@ -40,6 +41,7 @@ class Service:
         self.settings = settings
         self.metrics = Metrics(CollectorRegistry(), settings.deadline_ms / 1_000.0)
         self.lag = LoopLag()
+        self.traces = Traces(package_version()) if settings.traces else None
         self.drain = Drain(settings.drain_seconds)
         self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
         self.models = Models(settings, self.metrics, self.worker.learn)
@@ -77,6 +79,8 @@ class Service:
             self.worker.stop()
             self.shadow.stop()
             self.models.close()
+            if self.traces is not None:
+                await asyncio.to_thread(self.traces.stop)
             logs.event("stopped")
 
 
@@ -99,7 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = service
     app.add_middleware(
         Boundary, settings=settings, metrics=service.metrics, lag=service.lag,
-        rerank=service.reranker, drain=service.drain,
+        rerank=service.reranker, drain=service.drain, traces=service.traces,
     )  # fmt: skip
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import random
 import re
 from collections.abc import Iterator
 from time import perf_counter
@@ -21,6 +22,7 @@ from service.metrics import Metrics
 from service.page import FILES
 from service.protocol import begun
 from service.settings import Settings
+from service.traces import Traces
 from service.visit import Visit, count
 
 RERANK_PATHS: Final = ("/rerank", "/v1/rerank")
@@ -35,10 +37,11 @@ class Boundary:
 
     def __init__(
         self, app: ASGIApp, settings: Settings, metrics: Metrics, lag: LoopLag, rerank: ASGIApp,
-        drain: Drain,
+        drain: Drain, traces: Traces | None,
     ) -> None:  # fmt: skip
         self._app, self._metrics, self._lag, self._rerank = app, metrics, lag, rerank
-        self._drain = drain
+        self._drain, self._traces = drain, traces
+        self._logged = settings.log_percent / 100.0
         # the page's own files tell nothing, and a browser that opens them sends no key yet
         self._open = OPEN_PATHS.union(FILES) if settings.page else OPEN_PATHS
         self._key, self._admin_key = _bearer(settings.api_key), _bearer(settings.admin_key)
@@ -60,8 +63,13 @@ class Boundary:
             await self._guarded(scope, receive, answer)
         finally:
             self._metrics.inflight.dec()
-            self._metrics.answered(answer.status, perf_counter() - visit.arrived, visit.mode)
+            seconds = perf_counter() - visit.arrived
+            self._metrics.answered(answer.status, seconds, visit.mode)
             count(visit, self._metrics)
+            if self._logged and random.random() < self._logged:
+                logs.request(visit, answer.status, seconds)
+            if self._traces is not None:
+                self._traces.record(scope, visit, answer.status)
 
     async def _guarded(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
@@ -70,7 +78,9 @@ class Boundary:
                 return
             error = ApiError(401, "unauthorized", "this needs the header Authorization: Bearer KEY")
         except Exception as fault:  # the boundary: whatever it is, the caller gets our error shape
-            logs.event("internal_error", 40, kind=type(fault).__name__)
+            logs.event(
+                "internal_error", 40, kind=type(fault).__name__, request_id=answer.visit.request_id
+            )
             if answer.begun:
                 raise
             error = ApiError(500, "internal_error", "the service failed on this request")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
+
+if TYPE_CHECKING:  # whoever logs need not have the metrics
+    from service.visit import Visit
 
 LOGGER = logging.getLogger("psad.service")
 _QUIET_SECONDS = 1.0
@@ -28,6 +31,16 @@ def event(name: str, /, level: int = logging.INFO, **fields: Any) -> None:
     if LOGGER.isEnabledFor(level):
         head = {"time": round(time.time(), 3), "level": logging.getLevelName(level).lower()}
         LOGGER.log(level, to_json({**head, "event": name, **fields}, fallback=str).decode())
+
+
+def request(visit: Visit, status: int, seconds: float) -> None:
+    """A line about one request: times and counts, nothing of who asked for what."""
+    event(
+        "request", request_id=visit.request_id, status=status, mode=visit.mode,
+        version=visit.version, fallback=visit.fallback, late=visit.late,
+        candidates=visit.candidates, history=visit.history, unknown_items=visit.unknown_items,
+        timings_ms={**visit.timings_ms(), "total": round(1_000.0 * seconds, 3)},
+    )  # fmt: skip
 
 
 class Seldom:

@@ -97,7 +97,7 @@ class Reranker:
             return asked, model
 
     def _decode(self, body: bytes, model: Model | None, visit: Visit) -> Asked:
-        begun = perf_counter()
+        visit.decoding = begun = perf_counter()
         decoder = self._models.bare if model is None else model.decoder
         asked = decoder.decode(body)
         visit.stages["decode"] = perf_counter() - begun

@@ -40,6 +40,8 @@ class Settings(BaseModel):
     api_key: SecretStr | None = Field(default=None, min_length=1)  # bearer key callers must send
     admin_key: SecretStr | None = Field(default=None, min_length=1)  # turns /admin on, and opens it
     watch_seconds: float = Field(default=2.0, ge=0, le=3_600)  # between looks at CURRENT; 0: none
+    log_percent: float = Field(default=0.0, ge=0, le=100)  # of the requests, as a line each
+    traces: bool = False  # OpenTelemetry spans, to where its own OTEL_* variables say
     page: bool = False  # a page at / that shows lists before and after
     drain_seconds: float = Field(default=5.0, ge=0, le=3_600)  # after SIGTERM still served, unready
     stop_seconds: int = Field(default=20, ge=1)  # time for requests in flight after SIGTERM

@@ -22,6 +22,7 @@ class Visit:
     begun: float  # perf_counter of its first byte
     lag: float = 0.0  # seconds by which the event loop was late then
     mode: Mode = "scorer"  # what a request gets that does not choose
+    decoding: float = 0.0  # perf_counter when the first stage began
     stages: dict[str, float] = field(default_factory=dict)
     candidates: int | None = None  # None until decoded
     history: int = 0
