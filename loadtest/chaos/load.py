@@ -16,6 +16,7 @@ from loadtest.generator import Step, Target, arrivals, now
 from loadtest.tally import Failure, Limits, Tally, result
 
 WARM_UP: Final = 3.0
+_PATIENCE: Final = 10.0  # seconds: what is slow is slow and not failed
 _TRUSTED: Final = Limits(lag_ms=5.0)
 
 
@@ -87,7 +88,7 @@ class Load:
 def load(url: str, payloads: Sequence[Payload]) -> Iterator[Load]:
     """A generator on the core that is kept for it."""
     with cores(shared_out()[1]):
-        context = gathered(Target(url), payloads, 1)
+        context = gathered(Target(url, timeout=_PATIENCE), payloads, 1)
         crew = context.__enter__()
     try:
         yield Load(crew)

@@ -24,6 +24,7 @@ from loadtest.generator import now
 from loadtest.tally import Failure, Limits
 
 TIMES: Final = 20
+KILLS: Final = 4
 KILLED_SECONDS: Final = 0.5  # a request that was lost in a killed process fails within that time
 WATCH: Final = 0.2
 RECOVERY: Final = 1.7  # seconds; with what it takes to start the load anew these are two
@@ -125,7 +126,7 @@ def replaced(scene: Scene) -> Row:
 
         def deed(happening: Happening) -> None:
             end = time.monotonic() + scene.seconds - 10.0
-            while time.monotonic() < end:
+            while not happening.times or time.monotonic() < end:
                 one = both[len(happening.times) % 2]
                 happening(partial(one.signal, signal.SIGTERM))
                 one.ended()
@@ -173,9 +174,9 @@ def killed(scene: Scene) -> Row:
             wait_for("the death to be counted", lambda: _deaths(service) == number + 1)
             wait_for("two workers", lambda: service.metric("rerank_workers ") == 2)
 
-        for number in range(4):
+        for number in range(KILLS):
             act(number)
-            time.sleep(max(0.0, scene.seconds / 4 - 6.0))
+            time.sleep(max(0.0, scene.seconds / KILLS - 6.0))
 
     with ExitStack() as stack:
         service = scene.serve(stack, workers=2)
@@ -190,7 +191,7 @@ def killed(scene: Scene) -> Row:
     figures = {**done.found, "times": done.times, "elsewhere": len(elsewhere),
                "failures": [one._asdict() for one in done.failures[:50]],
                "counted_by_the_service": answered}  # fmt: skip
-    kept = not elsewhere and len(done.times) == 4 and answered >= offered - len(done.failures)
+    kept = not elsewhere and len(done.times) == KILLS and answered >= offered - len(done.failures)
     return Row("kill -9 of a worker", "only requests in flight there fail", seen, kept, figures)
 
 

@@ -1,0 +1,166 @@
+"""`make chaos` in short, against real services; and that it says so where a promise is not kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from features.bundle import resolve
+from features.pointer import read_pointer
+from loadtest.answers import Payload
+from loadtest.chaos import __main__ as command
+from loadtest.chaos import scenes, stage
+from loadtest.chaos.load import Loaded, half_of_capacity
+from loadtest.chaos.scenes import Row, Scene
+from loadtest.chaos.soak import soak
+from loadtest.errors import LoadError
+from loadtest.tally import Failure, Limits
+from tests.service.conftest import ITEMS, write_bundle
+
+LOUD = 1e9  # milliseconds: no p99 here is more than twice as much
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("chaos"))
+
+
+@pytest.fixture
+def scene(home: Path, tmp_path: Path) -> Scene:
+    """A little load on the toy bundle."""
+    bodies = [{"candidates": ITEMS[n : n + 9], "top_k": 9} for n in range(20)]
+    payloads = [Payload(json.dumps(one).encode(), tuple(one["candidates"])) for one in bodies]
+    return Scene(resolve(home), tmp_path, payloads, 8.0, 20.0, LOUD)
+
+
+def test_a_version_that_is_copied_is_another_with_the_same_model(
+    scene: Scene, tmp_path: Path
+) -> None:
+    made = stage.versions(scene.bundle, tmp_path, 3)
+    found = [resolve(made / str(number)) for number in (1, 2, 3)]
+    assert [one.manifest.version for one in found] == ["1", "2", "3"]
+    assert len({one.digest for one in found}) == 3
+    assert all(one.golden() == scene.bundle.golden() for one in found)
+    assert read_pointer(made).version == "1"
+
+
+def test_versions_taken_over_under_load(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "TIMES", 4)
+    for row in (scenes.reload(scene), scenes.rollback(scene)):
+        assert row.kept, row.seen
+        assert len(row.figures["times"]) == 4
+        assert row.figures["taken_over"] == 4
+        assert row.figures["requests"] > 100
+
+
+def test_a_killed_worker_under_load(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "KILLS", 1)
+    row = scenes.killed(scene)
+    assert row.kept, (row.seen, row.figures["failures"])
+
+
+def test_workers_replaced_under_load(scene: Scene) -> None:
+    row = scenes.rolled(scene)
+    assert row.kept, row.seen
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")
+def test_a_replica_takes_over_behind_a_balancer(scene: Scene) -> None:
+    row = scenes.replaced(scene)
+    assert not row.figures["failed"], row.figures["outcomes"]
+    assert row.figures["times"]
+
+
+def test_memory_is_looked_at_while_requests_of_many_sizes_are_sent(scene: Scene) -> None:
+    heard: list[int] = []
+    row = soak(scene, 1_000, heard.append)
+    assert row.figures["failed"] == 0, row.figures["outcomes"]
+    assert len(row.figures["memory_mib"]) == 100
+    assert heard[-1] == 1_000
+
+
+def test_a_failure_is_the_killed_workers_only_where_it_was_under_way_then() -> None:
+    spans = [(10.0, 10.02)]
+
+    def excused(left: float, ended: float) -> bool:
+        return scenes._at_one(Failure("x", left, ended), spans)
+
+    assert excused(9.99, 10.01)
+    assert excused(10.01, 10.3)  # on a connection that the system had not closed yet
+    assert not excused(10.03, 10.1)
+    assert not excused(9.0, 9.9)
+    assert not excused(9.99, 10.6)
+
+
+class Fake:
+    """A service that holds up to a rate."""
+
+    def __init__(self, holds: float, by: str) -> None:
+        self.holds, self.by = holds, by
+
+    def run(self, rate: float, seconds: float) -> Loaded:
+        bad = 0 if rate <= self.holds or self.by == "p99" else 50
+        p99 = 10.0 if rate <= self.holds or self.by == "share" else 90.0
+        found = {"requests": 1_000, "fallbacks": bad, "failed": 0, "latency_ms": {"p99": p99}}
+        return Loaded(found, [], [])
+
+
+@pytest.mark.parametrize("by", ["p99", "share"])
+@pytest.mark.parametrize("holds", [20.0, 90.0, 430.0])
+def test_half_of_what_a_service_holds_is_found(holds: float, by: str) -> None:
+    found = half_of_capacity(Fake(holds, by), Limits())  # type: ignore[arg-type]
+    assert 0.8 * holds / 2 <= found <= holds / 2
+
+
+def test_a_service_that_holds_nothing_is_not_searched_for_ever() -> None:
+    assert half_of_capacity(Fake(0.0, "p99"), Limits()) < 50.0 / 8  # type: ignore[arg-type]
+
+
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[Row], home: Path) -> Any:
+    """Run scenes that are only said to have been seen."""
+    quiet = Loaded({"latency_ms": {"p99": 5.0}}, [], [])
+    monkeypatch.setattr(scenes, "calm", lambda scene, rate, limits: (80.0, quiet))
+    monkeypatch.setattr(command, "_payloads", lambda console, dataset: [])
+    left = iter(rows)
+    fakes = {name: lambda scene: next(left) for name in scenes.SCENES}
+    monkeypatch.setattr(scenes, "SCENES", fakes)
+    names = list(scenes.SCENES)[: len(rows)]
+    return command.run(
+        Console(quiet=True), home, Path("d"), names, 10.0, None, 1_000, tmp_path / "out"
+    )
+
+
+def test_scenes_that_were_run_are_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    first = Row("reload ×20", "p", "s", kept=True)
+    report(tmp_path, monkeypatch, [first], home)
+    found = report(tmp_path, monkeypatch, [Row("rollback ×20", "p", "s", kept=False)] * 2, home)
+    assert [row["name"] for row in found["rows"].values()] == ["reload ×20", "rollback ×20"]
+    page = (tmp_path / "out" / "chaos.md").read_text()
+    assert "| reload ×20 | p | s | yes |" in page
+    assert "| rollback ×20 | p | s | NO |" in page
+
+
+def test_another_scene_is_refused_with_those_there_are() -> None:
+    with pytest.raises(LoadError, match="flood: scenes are reload, rollback"):
+        command._chosen("reload,flood")
+
+
+def test_without_a_bundle_it_ends_with_one_sentence(tmp_path: Path) -> None:
+    words = ["--bundle", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtest.chaos", *words], capture_output=True, text=True,
+        check=False, env={**os.environ},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "chaos: " in done.stderr
