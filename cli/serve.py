@@ -30,7 +30,10 @@ HELP = {
     "max_queue": "Requests waiting for the model; beyond it: overload.",
     "api_key": "Bearer key that callers must send; safer given as the variable.",
     "admin_key": "Bearer key of /admin, which is off without one; not the callers' key.",
-    "watch_seconds": "Look this often whether another version was published; 0: only at the start.",
+    "api_keys_file": "File of more such keys, one a line; it may change while the service runs.",
+    "admin_keys_file": "File of more keys of /admin, likewise.",
+    "watch_seconds": "Look this often whether another version was published, or a file of keys "
+    "changed; 0: only at the start.",
     "page": "A page at / to look at lists before and after; for people, not for production: "
     "its samples are lists of real users.",
     "stop_seconds": "Time that requests in flight have after SIGTERM.",

@@ -21,6 +21,7 @@ from service.boundary import RERANK_PATHS, Boundary
 from service.engine import check_runtime
 from service.errors import ApiError, error_response
 from service.info import describe, package_version
+from service.keys import Keys
 from service.lag import LoopLag
 from service.metrics import Metrics
 from service.models import Models
@@ -38,6 +39,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics(CollectorRegistry(), settings.deadline_ms / 1_000.0)
+        self.keys = Keys.of(settings, self.metrics)
         self.lag = LoopLag()
         self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
         self.models = Models(settings, self.metrics, self.worker.learn)
@@ -62,6 +64,8 @@ class Service:
             await tasks[0]  # a device that is not there must stop the start, not turn up later
         if self.settings.watch_seconds:
             tasks.append(asyncio.create_task(self.models.watch(self.settings.watch_seconds)))
+            if self.keys.watches:
+                tasks.append(asyncio.create_task(self.keys.watch(self.settings.watch_seconds)))
         try:
             yield
         finally:
@@ -94,12 +98,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = service
     app.add_middleware(
         Boundary, settings=settings, metrics=service.metrics, lag=service.lag,
-        rerank=service.reranker,
+        rerank=service.reranker, keys=service.keys,
     )  # fmt: skip
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     _add_routes(app, service)
-    if settings.admin_key:
+    if service.keys.admin is not None:
         add_admin(app, settings, service.models)
     if settings.page:
         add_page(app, settings, service.models)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 import re
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Final
 
-from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
 from service.admin import ADMIN
 from service.errors import ApiError, error_response
+from service.keys import Keys
 from service.lag import LoopLag
 from service.metrics import Metrics
 from service.page import FILES
@@ -32,12 +31,13 @@ class Boundary:
     """ASGI middleware around everything."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, metrics: Metrics, lag: LoopLag, rerank: ASGIApp
-    ) -> None:
+        self, app: ASGIApp, settings: Settings, metrics: Metrics, lag: LoopLag, rerank: ASGIApp,
+        keys: Keys,
+    ) -> None:  # fmt: skip
         self._app, self._metrics, self._lag, self._rerank = app, metrics, lag, rerank
         # the page's own files tell nothing, and a browser that opens them sends no key yet
         self._open = OPEN_PATHS.union(FILES) if settings.page else OPEN_PATHS
-        self._key, self._admin_key = _bearer(settings.api_key), _bearer(settings.admin_key)
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other kinds of scope pass through."""
@@ -77,12 +77,12 @@ class Boundary:
         return self._rerank if hot else self._app
 
     def _admits(self, scope: Scope) -> bool:
-        admin = scope["path"].startswith(ADMIN) and self._admin_key is not None
-        key = self._admin_key if admin else self._key  # a caller's key opens nothing of /admin
-        if key is None or scope["path"] in self._open:
+        admin = scope["path"].startswith(ADMIN) and self._keys.admin is not None
+        # a caller's key opens nothing of /admin
+        guard = self._keys.admin if admin else self._keys.api
+        if guard is None or scope["path"] in self._open:
             return True
-        given = next(_header(scope, b"authorization"), b"")
-        return hmac.compare_digest(given, key)
+        return guard.opens(next(_header(scope, b"authorization"), b""))
 
 
 class _Answer:
@@ -100,11 +100,6 @@ class _Answer:
                 (b"x-request-id", self.visit.request_id.encode("ascii")),
             ]
         await self._send(message)
-
-
-def _bearer(key: SecretStr | None) -> bytes | None:
-    """The header's value that a key asks for."""
-    return None if key is None else b"Bearer " + key.get_secret_value().encode()
 
 
 def _header(scope: Scope, name: bytes) -> Iterator[bytes]:

@@ -17,9 +17,10 @@ from features.encode import OTHER
 from service.errors import MODES, REASONS, Mode, Reason
 
 STAGES: Final = ("decode", "queue", "encode", "score", "order")
-STATUSES: Final = (200, 400, 401, 404, 405, 413, 422, 429, 500, 503, 504)
+STATUSES: Final = (200, 400, 401, 404, 405, 408, 413, 422, 429, 500, 503, 504)
 SHED: Final = ("inflight", "queue", "deadline")
 RELOADS: Final = ("success", "failure")
+KEYS: Final = ("api", "admin")
 SHADOWED: Final = ("scored", "dropped", "failed")
 
 _SECONDS: Final = (
@@ -66,6 +67,9 @@ class Metrics:
         self.shadow_first = counter("shadow_same_first", "Lists that both begin alike")
         self.shadow_requests = counter("shadow_requests", "Requests for the shadow", "result")
         self.shadow_seconds = histogram("shadow_duration_seconds", "What it took", seconds)
+        self.keys = gauge("keys", "Bearer keys that open, by whose they are", "livemin", "keys")
+        self.keys_stale = gauge("keys_stale", "1 while a file of keys cannot be used", "livemax",
+                                "keys")  # fmt: skip
         self.objective.set(objective)
         self._preset()
 
@@ -84,6 +88,9 @@ class Metrics:
             self.reload.labels(result)
         for result in SHADOWED:
             self.shadow_requests.labels(result)
+        for kind in KEYS:
+            self.keys.labels(kind)
+            self.keys_stale.labels(kind)
         self.unknown_features.labels(OTHER)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -37,7 +37,9 @@ class Settings(BaseModel):
     max_inflight: int = Field(default=256, ge=1)  # requests inside one worker; beyond: overload
     max_queue: int = Field(default=64, ge=1)  # requests waiting for the model; beyond: overload
     api_key: SecretStr | None = Field(default=None, min_length=1)  # bearer key callers must send
+    api_keys_file: Path | None = None  # more such keys, one a line; may change at any time
     admin_key: SecretStr | None = Field(default=None, min_length=1)  # turns /admin on, and opens it
+    admin_keys_file: Path | None = None  # more such keys; service/keys.py
     watch_seconds: float = Field(default=2.0, ge=0, le=3_600)  # between looks at CURRENT; 0: none
     page: bool = False  # a page at / that shows lists before and after
     stop_seconds: int = Field(default=20, ge=1)  # time for requests in flight after SIGTERM
