@@ -93,7 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="psad reranking", version=package_version(), lifespan=lifespan,
         description="Puts a list of candidates in a better order, within a deadline.",
-        redirect_slashes=False,
+        redirect_slashes=False, docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.state.service = service
     app.add_middleware(

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service import logs
 from service.admin import ADMIN
 from service.errors import ApiError, error_response
+from service.headers import with_security
 from service.keys import Keys
 from service.lag import LoopLag
 from service.metrics import Metrics
@@ -86,7 +87,7 @@ class Boundary:
 
 
 class _Answer:
-    """`send` that notes the status and adds the request id, as it stands when headers leave."""
+    """`send` that notes the status, and adds headers and the request id as it stands by then."""
 
     def __init__(self, send: Send, visit: Visit) -> None:
         self._send, self.visit = send, visit
@@ -96,7 +97,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status, self.begun = message["status"], True
             message["headers"] = [
-                *message.get("headers", ()),
+                *with_security(message.get("headers", ())),
                 (b"x-request-id", self.visit.request_id.encode("ascii")),
             ]
         await self._send(message)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import Response
 
+from service.headers import of_docs
 from service.schemas import ErrorResponse, RerankRequest, RerankResponse, Trial
 
 _TEMPLATE = "#/components/schemas/{model}"
@@ -66,7 +70,7 @@ TRIAL_REQUEST: dict[str, Any] = {
 
 
 def document(app: FastAPI) -> None:
-    """Make `app.openapi()` describe the request too."""
+    """Make `app.openapi()` describe the request too, and show it at /docs."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -79,3 +83,12 @@ def document(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+    async def page(request: Request) -> Response:
+        root = str(request.scope.get("root_path", "")).rstrip("/")
+        shown = get_swagger_ui_html(openapi_url=f"{root}/openapi.json", title=app.title,
+                                    swagger_favicon_url="data:,")  # fmt: skip
+        shown.headers.update(of_docs(bytes(shown.body).decode()))
+        return shown
+
+    app.add_api_route("/docs", page, include_in_schema=False)
