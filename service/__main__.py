@@ -11,6 +11,7 @@ from features.errors import PsadError
 from service.app import create_app
 from service.errors import StartRefused
 from service.settings import Settings
+from service.wire import wire
 
 
 def serve(settings: Settings) -> None:
@@ -19,13 +20,17 @@ def serve(settings: Settings) -> None:
     Raises StartRefused where the address cannot be listened on.
     """
     _refuse_taken(settings.host, settings.port)
+    app = create_app(settings)
     uvicorn.run(
-        create_app(settings),
+        app,
+        http=wire(settings, app.state.service.metrics),
+        ws="none",
         host=settings.host,
         port=settings.port,
         log_level="warning",  # our own events say what happens, a line of JSON each
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.stop_seconds,
     )
 

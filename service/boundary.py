@@ -38,14 +38,16 @@ class Boundary:
         self._app, self._metrics, self._lag, self._rerank = app, metrics, lag, rerank
         # the page's own files tell nothing, and a browser that opens them sends no key yet
         self._open = OPEN_PATHS.union(FILES) if settings.page else OPEN_PATHS
-        self._keys = keys
+        self._keys, self._seconds = keys, settings.receive_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other kinds of scope pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = Visit(_request_id(scope), perf_counter(), self._lag.seconds())
+        now = perf_counter()
+        visit = Visit(_request_id(scope), now, self._lag.seconds(),
+                      scope.get("begun", now) + self._seconds)  # fmt: skip
         scope["visit"] = visit
         answer = _Answer(send, visit)
         if scope["path"] not in RERANK_PATHS:

@@ -17,8 +17,10 @@ _TEMPLATE = "#/components/schemas/{model}"
 _ERRORS = {
     400: "The body is not JSON.",
     401: "A key is needed.",
+    408: "The body did not arrive in time.",
     413: "The body is over the limit.",
     422: "The body is not a request that can be served; `param` names the place.",
+    431: "Address and headers are over their limits.",
     429: "Overload, where `on_failure` is `error`. Retry-After says when to come back.",
     503: "No model or no usable scores, where `on_failure` is `error`.",
     504: "No scores within the deadline, where `on_failure` is `error`.",
@@ -40,6 +42,7 @@ KEYED: dict[int | str, dict[str, Any]] = {401: RERANK_RESPONSES[401]}
 ADMIN: dict[int | str, dict[str, Any]] = {
     **KEYED,
     404: {"model": ErrorResponse, "description": "There is no such version."},
+    408: RERANK_RESPONSES[408],
     413: RERANK_RESPONSES[413],
     422: {"model": ErrorResponse, "description": "The body is not what is asked for."},
     409: {

@@ -20,6 +20,7 @@ STAGES: Final = ("decode", "queue", "encode", "score", "order")
 STATUSES: Final = (200, 400, 401, 404, 405, 408, 413, 422, 429, 500, 503, 504)
 SHED: Final = ("inflight", "queue", "deadline")
 RELOADS: Final = ("success", "failure")
+CUT: Final = ("large", "slow", "invalid", "stuck")
 KEYS: Final = ("api", "admin")
 SHADOWED: Final = ("scored", "dropped", "failed")
 
@@ -70,6 +71,8 @@ class Metrics:
         self.keys = gauge("keys", "Bearer keys that open, by whose they are", "livemin", "keys")
         self.keys_stale = gauge("keys_stale", "1 while a file of keys cannot be used", "livemax",
                                 "keys")  # fmt: skip
+        self.connections_cut = counter("connections_cut", "Connections ended over what came",
+                                       "reason")  # fmt: skip
         self.objective.set(objective)
         self._preset()
 
@@ -88,6 +91,8 @@ class Metrics:
             self.reload.labels(result)
         for result in SHADOWED:
             self.shadow_requests.labels(result)
+        for cut in CUT:
+            self.connections_cut.labels(cut)
         for kind in KEYS:
             self.keys.labels(kind)
             self.keys_stale.labels(kind)

@@ -32,6 +32,10 @@ class Settings(BaseModel):
     late_ms: float = Field(default=25.0, ge=0, le=60_000)  # wait this long for a score under way
     on_failure: Literal["incoming", "error"] = "incoming"  # for requests that do not choose
     max_body_bytes: int = Field(default=1_000_000, ge=1)  # larger bodies get 413
+    max_header_bytes: int = Field(default=32_768, ge=256)  # address and headers; beyond: 431
+    max_headers: int = Field(default=100, ge=1)  # their number, likewise
+    receive_seconds: float = Field(default=10.0, gt=0, le=3_600)  # for a whole request; then 408
+    keep_alive_seconds: int = Field(default=75, ge=0, le=86_400)  # an idle connection stays open
     max_candidates: int = Field(default=1_000, ge=1)  # longer lists get 422
     max_history: int = Field(default=500, ge=0)  # longer histories get 422
     max_inflight: int = Field(default=256, ge=1)  # requests inside one worker; beyond: overload

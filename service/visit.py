@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -20,6 +21,7 @@ class Visit:
     request_id: str
     arrived: float  # perf_counter when the application was called
     lag: float = 0.0  # seconds by which the event loop was late then
+    whole_by: float = math.inf  # perf_counter by which the request must have arrived whole
     mode: Mode = "scorer"  # what a request gets that does not choose
     stages: dict[str, float] = field(default_factory=dict)
     candidates: int | None = None  # None until decoded
