@@ -39,8 +39,8 @@ class Guard:
 
     def __init__(self, kind: Kind, key: SecretStr | None, file: Path | None) -> None:
         self._kind, self._file = kind, file
-        self._fixed = [] if key is None else [key.get_secret_value().encode()]
-        self.digests: Sequence[bytes] = [_digest(b"Bearer " + one) for one in self._fixed]
+        self._fixed = [] if key is None else [_of_key(key.get_secret_value().encode())]
+        self.digests: Sequence[bytes] = self._fixed  # no key itself is kept
         self._seen: Stamp | None = None  # the file that was read last
         self._said: str | None = None  # the last fault, said once
 
@@ -60,8 +60,7 @@ class Guard:
         """Take the keys of the file as it is; raises KeysRefused, and then nothing has changed."""
         assert self._file is not None
         self._seen = stamp(self._file)
-        keys = dict.fromkeys([*self._fixed, *read_keys(self._file)])
-        digests = [_digest(b"Bearer " + one) for one in keys]
+        digests = list(dict.fromkeys([*self._fixed, *map(_of_key, read_keys(self._file))]))
         if other is not None and not set(digests).isdisjoint(other.digests):
             raise KeysRefused("a key is both a caller's and one of /admin")
         self.digests = digests
@@ -135,8 +134,10 @@ def _guard(kind: Kind, key: SecretStr | None, file: Path | None) -> Guard | None
         try:
             guard.read(None)
         except KeysRefused as fault:
-            name = f"RERANK_{kind.upper()}_KEYS_FILE"
-            raise StartRefused(f"{name} ({file}): {fault}. Write one key a line into it.") from None
+            name = (
+                f"RERANK_{kind.upper()}_KEYS_FILE"  # its value may be a key, put there by mistake
+            )
+            raise StartRefused(f"{name}: {fault}. Write one key a line into it.") from None
     return guard
 
 
@@ -167,6 +168,10 @@ def read_keys(file: Path) -> list[bytes]:
     if not keys:
         raise KeysRefused("the file holds no key")
     return keys
+
+
+def _of_key(key: bytes) -> bytes:
+    return _digest(b"Bearer " + key)
 
 
 def _digest(header: bytes) -> bytes:

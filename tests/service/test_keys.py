@@ -172,7 +172,7 @@ def test_a_file_without_keys_stops_the_start(tmp_path: Path, text: str | None, s
         file.write_text(text)
     for kind in ("api", "admin"):
         name = f"RERANK_{kind.upper()}_KEYS_FILE"
-        with pytest.raises(PsadError, match=f"{name} .*{said}") as caught:
+        with pytest.raises(PsadError, match=f"{name}: .*{said}") as caught:
             create_app(Settings.from_env({"RERANK_BUNDLE": str(tmp_path), name: str(file)}))
         assert "not good" not in str(caught.value)
 

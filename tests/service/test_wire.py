@@ -3,78 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
-from cli.demo_service import free_port
+from tests.service.process import BODY, PATIENCE, Served, serving
 
-PATIENCE = 30.0  # of these tests; the server's own is one second
 MEGABYTE = 1_000_000
 POST = b"POST /rerank HTTP/1.1\r\nhost: x\r\n"
 CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
-BODY = b'{"candidates":["100","109"]}'
-
-
-class Served:
-    """A service process."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self.process, self.port, self.url = process, port, f"http://127.0.0.1:{port}"
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
-
-    def metric(self, sample: str) -> float:
-        text = httpx.get(f"{self.url}/metrics", trust_env=False).text
-        return float(text.split(f"\nrerank_{sample} ")[1].split("\n")[0])
-
-    def memory(self) -> int:
-        """Resident megabytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) // 1000
-
-    def serves(self) -> bool:
-        answer = httpx.post(f"{self.url}/rerank", content=BODY, trust_env=False)
-        return answer.status_code == 200 and self.metric("inflight_requests") == 0
-
-
-@contextmanager
-def serving(bundle: Path, **variables: str) -> Iterator[Served]:
-    port = free_port()
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("RERANK_")}
-    environ |= {"RERANK_BUNDLE": str(bundle), "RERANK_PORT": str(port)}
-    environ |= {"RERANK_DEADLINE_MS": "10000", **variables}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service"], env=environ, stderr=subprocess.PIPE
-    )
-    try:
-        served, end = Served(process, port), time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            try:
-                if httpx.get(f"{served.url}/readyz", trust_env=False).status_code == 200:
-                    break
-            except httpx.TransportError:
-                pass
-            time.sleep(0.05)
-        yield served
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")
 def served(bundle: Path) -> Iterator[Served]:
     """One that waits a second for a request."""
     with serving(bundle, RERANK_RECEIVE_SECONDS="1") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def patient(bundle: Path) -> Iterator[Served]:
+    """One whose time for a request is never over in these tests."""
+    with serving(bundle, RERANK_RECEIVE_SECONDS="300") as one:
         yield one
 
 
@@ -132,25 +85,25 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("what", ENDLESS)
-def test_what_never_ends_is_cut_off_with_little_memory(served: Served, what: str) -> None:
+def test_what_never_ends_is_cut_off_with_little_memory(patient: Served, what: str) -> None:
     head, piece = ENDLESS[what]
-    before, cut = served.memory(), served.metric('connections_cut_total{reason="large"}')
-    with served.connect() as connection:
+    before, cut = patient.memory(), patient.metric('connections_cut_total{reason="large"}')
+    with patient.connect() as connection:
         connection.sendall(head)
         connection.settimeout(PATIENCE)
         most = 20_000 * MEGABYTE  # a server that reads on and keeps nothing is no end either
         assert flood(connection, piece, most) < most
-    assert served.memory() - before < 60
-    assert served.metric('connections_cut_total{reason="large"}') == cut + 1
-    assert served.serves()
+    assert patient.memory() - before < 60
+    assert patient.metric('connections_cut_total{reason="large"}') == cut + 1
+    assert patient.serves()
 
 
-def test_the_number_and_the_size_of_headers_are_bounded(served: Served) -> None:
+def test_the_number_and_the_size_of_headers_are_bounded(patient: Served) -> None:
     end = b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
     for count, size, status in ((97, 10, 200), (98, 10, 431), (1, 32_000, 200), (1, 33_000, 431)):
         head = POST + b"".join(b"x-%d: %s\r\n" % (one, b"y" * size) for one in range(count))
         for parts in ((head + end,), (head[:-5], head[-5:] + end), (head, end)):
-            answer = ask(served, *parts, pause=0.02)
+            answer = ask(patient, *parts, pause=0.02)
             assert answer.startswith(b"HTTP/1.1 %d " % status), (count, size, len(parts), answer)
             if status == 431:
                 assert error_of(answer)["type"] == "headers_too_large"
