@@ -28,11 +28,12 @@ demo: .venv/.demo-installed ## train on real lists, serve the model, rerank one 
 test: .venv/.tests-installed ## run every test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
 
-check: .venv/.tests-installed ## format, lint, types, import rules
+check: .venv/.tests-installed ## format, lint, types, import rules, known vulnerabilities
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m deploy.check.audit
 
 format: .venv/.tests-installed ## rewrite the files as `make check` wants them
 	$(BIN)/python -m ruff format .

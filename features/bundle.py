@@ -30,6 +30,7 @@ MANIFEST = "manifest.json"
 SCORER = "scorer.onnx"
 GENERATOR = "generator.onnx"
 GOLDEN = "golden.json"
+_NO_SEAL = "0" * 64
 # optimisers of ONNX Runtime that make a bundle's graphs slower on a CPU: LayerNormalization fused
 # with a residual takes three times as long as the two nodes, GELU with a bias a tenth longer
 SLOWER = ("SkipLayerNormFusion", "BiasGeluFusion")
@@ -60,6 +61,7 @@ class Manifest(BaseModel):
     metrics: dict[str, Any] = {}  # what it measured
     generator: GeneratorFacts | None = None  # of generator.onnx, where there is one
     files: dict[str, str]  # path in the bundle, "/" between parts -> sha256
+    seal: str | None = None  # sha256 of the manifest's own text, with zeros in this place
 
     def created_seconds(self) -> float:
         """`created` in seconds since 1970; NaN where it is no time, which no bundle is refused for.
@@ -104,7 +106,9 @@ class Bundle:
     @classmethod
     def load(cls, folder: Path, manifest_sha256: str | None = None) -> Bundle:
         """Read and verify; raises BundleError naming the file that is missing or altered."""
-        text = _read(folder / MANIFEST)
+        if (path := folder / MANIFEST).is_symlink():
+            raise BundleError(f"{path} is a link, and a bundle holds its files itself.")
+        text = _read(path)
         digest = hashlib.sha256(text).hexdigest()
         if manifest_sha256 not in (None, digest):
             raise BundleError(f"{folder / MANIFEST} is not the manifest that was published")
@@ -112,6 +116,8 @@ class Bundle:
             manifest = Manifest.model_validate_json(text)
         except ValidationError as error:
             raise BundleError(f"{folder / MANIFEST} cannot be read: {error}") from error
+        if manifest.seal not in (None, _seal_of(text, manifest.seal)):
+            raise BundleError(f"{folder / MANIFEST} was altered since export: export it again.")
         _verify(folder, manifest)
         schema = FeatureSchema.load(folder / "schema.json")
         if schema.fingerprint() != manifest.fingerprint:
@@ -159,8 +165,24 @@ def seal(folder: Path, **fields: Any) -> Manifest:
         if path.is_file() and path != folder / MANIFEST
     }
     manifest = Manifest(files=files, **fields)
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    (folder / MANIFEST).write_bytes(sealed(manifest))
     return manifest
+
+
+def sealed(manifest: Manifest) -> bytes:
+    """A manifest's text, with its own digest at the end of it."""
+    open_ = manifest.model_copy(update={"seal": _NO_SEAL}).model_dump_json(indent=1).encode()
+    return _replaced(open_, _NO_SEAL, _seal_of(open_, _NO_SEAL))
+
+
+def _seal_of(text: bytes, found: str | None) -> str:
+    return hashlib.sha256(_replaced(text, found or _NO_SEAL, _NO_SEAL)).hexdigest()
+
+
+def _replaced(text: bytes, seal: str, by: str) -> bytes:
+    """The last place where it stands: nothing comes after it in a manifest."""
+    before, _, after = text.rpartition(seal.encode())
+    return before + by.encode() + after
 
 
 def sha256_of(path: Path) -> str:
@@ -197,5 +219,5 @@ def _read(path: Path) -> bytes:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not JSON: {error}") from error

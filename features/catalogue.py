@@ -99,7 +99,7 @@ class Catalogue:
             statistics = Statistics.load(folder)
             catalogue = cls(names["ids"], categorical, bag, numeric, statistics, names["titles"])
             catalogue.check()
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise BundleError(
                 f"the catalogue in {folder} cannot be read: {error}. Prepare or export again."
             ) from error

@@ -170,7 +170,7 @@ class FeatureSchema(BaseModel):
             fields = json.loads(path.read_text(encoding="utf-8"))
             stated = fields.pop("fingerprint", None)
             schema = cls.model_validate(fields)
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
             raise SchemaError(f"{path} cannot be read as a schema: {error}") from error
         if stated != schema.fingerprint():
             raise SchemaError(

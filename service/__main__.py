@@ -10,8 +10,8 @@ import uvicorn
 
 from features.errors import PsadError
 from service.errors import StartRefused
-from service.protocol import Protocol
 from service.settings import Settings
+from service.wire import Bounded
 from service.workers import run_workers
 
 
@@ -25,10 +25,12 @@ def serve(settings: Settings) -> None:
     server: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,
-        "http": Protocol,
+        "http": Bounded,
+        "ws": "none",
         "log_level": "warning",  # our own events say what happens, a line of JSON each
         "access_log": False,
         "server_header": False,
+        "timeout_keep_alive": settings.keep_alive_seconds,
         "timeout_graceful_shutdown": settings.stop_seconds,
     }
     if settings.workers > 1:

@@ -6,7 +6,7 @@ Nothing happens at import: `create_app(settings)` builds everything and passes i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -22,6 +22,7 @@ from service.drain import Drain
 from service.engine import check_runtime
 from service.errors import ApiError, error_response
 from service.info import describe, package_version
+from service.keys import Keys
 from service.lag import LoopLag
 from service.metrics import Metrics
 from service.models import Models
@@ -31,6 +32,7 @@ from service.schemas import Info, State
 from service.settings import Settings
 from service.shadow import Shadow
 from service.traces import Traces
+from service.wire import BOUNDS, Bounds, bounds_of
 from service.worker import Worker
 
 
@@ -40,6 +42,8 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics(CollectorRegistry(), settings.deadline_ms / 1_000.0)
+        self.keys = Keys.of(settings, self.metrics)
+        self.bounds = bounds_of(settings, self.metrics)
         self.lag = LoopLag()
         self.traces = Traces(package_version()) if settings.traces else None
         self.drain = Drain(settings.drain_seconds)
@@ -68,6 +72,8 @@ class Service:
             await tasks[0]
         if self.settings.watch_seconds:
             tasks.append(asyncio.create_task(self.models.watch(self.settings.watch_seconds)))
+            if self.keys.watches:
+                tasks.append(asyncio.create_task(self.keys.watch(self.settings.watch_seconds)))
         try:
             with self.drain.listening():
                 yield
@@ -91,24 +97,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     service = Service(settings)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Bounds]]:
         async with service.running():
-            yield
+            yield {BOUNDS: service.bounds}
 
     app = FastAPI(
         title="psad reranking", version=package_version(), lifespan=lifespan,
         description="Puts a list of candidates in a better order, within a deadline.",
-        redirect_slashes=False,
+        redirect_slashes=False, docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.state.service = service
     app.add_middleware(
         Boundary, settings=settings, metrics=service.metrics, lag=service.lag,
-        rerank=service.reranker, drain=service.drain, traces=service.traces,
+        rerank=service.reranker, drain=service.drain, traces=service.traces, keys=service.keys,
     )  # fmt: skip
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     _add_routes(app, service)
-    if settings.admin_key:
+    if service.keys.admin is not None:
         add_admin(app, settings, service.models)
     if settings.page:
         add_page(app, settings, service.models)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from time import perf_counter
+
 from starlette.requests import Request
 
 from service.errors import ApiError, caller_left
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises ApiError 413 by what is announced, and by what really comes."""
+    """The whole body. Raises ApiError 413 by what is announced, and by what really comes; 408 where
+    it is not there in time.
+    """
+    if "whole" in request.scope:  # service/wire.py: nothing to wait for
+        return await _read(request, limit)
+    try:
+        async with asyncio.timeout(request.scope["visit"].whole_by - perf_counter()):
+            return await _read(request, limit)
+    except TimeoutError:
+        raise ApiError(408, "too_slow", "the body did not arrive in time") from None
+
+
+async def _read(request: Request, limit: int) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and (len(announced) > 15 or int(announced) > limit):
         raise _too_large(limit)

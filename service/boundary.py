@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 import random
 import re
@@ -10,17 +9,17 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Final
 
-from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
 from service.admin import ADMIN
 from service.drain import Drain
 from service.errors import ApiError, error_response
+from service.headers import with_security
+from service.keys import Keys
 from service.lag import LoopLag
 from service.metrics import Metrics
 from service.page import FILES
-from service.protocol import begun
 from service.settings import Settings
 from service.traces import Traces
 from service.visit import Visit, count
@@ -37,14 +36,14 @@ class Boundary:
 
     def __init__(
         self, app: ASGIApp, settings: Settings, metrics: Metrics, lag: LoopLag, rerank: ASGIApp,
-        drain: Drain, traces: Traces | None,
+        drain: Drain, traces: Traces | None, keys: Keys,
     ) -> None:  # fmt: skip
         self._app, self._metrics, self._lag, self._rerank = app, metrics, lag, rerank
         self._drain, self._traces = drain, traces
         self._logged = settings.log_percent / 100.0
         # the page's own files tell nothing, and a browser that opens them sends no key yet
         self._open = OPEN_PATHS.union(FILES) if settings.page else OPEN_PATHS
-        self._key, self._admin_key = _bearer(settings.api_key), _bearer(settings.admin_key)
+        self._keys, self._seconds = keys, settings.receive_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other kinds of scope pass through."""
@@ -52,7 +51,10 @@ class Boundary:
             await self._app(scope, receive, send)
             return
         now = perf_counter()
-        visit = Visit(_request_id(scope), now, begun(scope, now), self._lag.seconds())
+        begun = scope.get("begun", now)
+        visit = Visit(
+            _request_id(scope), now, begun, self._lag.seconds(), whole_by=begun + self._seconds
+        )
         scope["visit"] = visit
         answer = _Answer(send, visit, self._drain)
         if scope["path"] not in RERANK_PATHS:
@@ -92,16 +94,16 @@ class Boundary:
         return self._rerank if hot else self._app
 
     def _admits(self, scope: Scope) -> bool:
-        admin = scope["path"].startswith(ADMIN) and self._admin_key is not None
-        key = self._admin_key if admin else self._key  # a caller's key opens nothing of /admin
-        if key is None or scope["path"] in self._open:
+        admin = scope["path"].startswith(ADMIN) and self._keys.admin is not None
+        # a caller's key opens nothing of /admin
+        guard = self._keys.admin if admin else self._keys.api
+        if guard is None or scope["path"] in self._open:
             return True
-        given = next(_header(scope, b"authorization"), b"")
-        return hmac.compare_digest(given, key)
+        return guard.opens(next(_header(scope, b"authorization"), b""))
 
 
 class _Answer:
-    """`send` that notes the status and adds the request id, as it stands when headers leave."""
+    """`send` that notes the status, and adds headers and the request id as it stands by then."""
 
     def __init__(self, send: Send, visit: Visit, drain: Drain) -> None:
         self._send, self.visit, self._drain = send, visit, drain
@@ -111,17 +113,12 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status, self.begun = message["status"], True
             message["headers"] = [
-                *message.get("headers", ()),
+                *with_security(message.get("headers", ())),
                 (b"x-request-id", self.visit.request_id.encode("ascii")),
             ]
             if self._drain.leaving:  # the caller's next request goes to whoever stays
                 message["headers"].append((b"connection", b"close"))
         await self._send(message)
-
-
-def _bearer(key: SecretStr | None) -> bytes | None:
-    """The header's value that a key asks for."""
-    return None if key is None else b"Bearer " + key.get_secret_value().encode()
 
 
 def _header(scope: Scope, name: bytes) -> Iterator[bytes]:

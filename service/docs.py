@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import Response
 
+from service.headers import of_docs
 from service.schemas import ErrorResponse, RerankRequest, RerankResponse, Trial
 
 _TEMPLATE = "#/components/schemas/{model}"
 _ERRORS = {
     400: "The body is not JSON.",
     401: "A key is needed.",
+    408: "The body did not arrive in time.",
     413: "The body is over the limit.",
     422: "The body is not a request that can be served; `param` names the place.",
+    431: "Address and headers are over their limits.",
     429: "Overload, where `on_failure` is `error`. Retry-After says when to come back.",
     503: "No model or no usable scores, where `on_failure` is `error`.",
     504: "No scores within the deadline, where `on_failure` is `error`.",
@@ -36,6 +42,7 @@ KEYED: dict[int | str, dict[str, Any]] = {401: RERANK_RESPONSES[401]}
 ADMIN: dict[int | str, dict[str, Any]] = {
     **KEYED,
     404: {"model": ErrorResponse, "description": "There is no such version."},
+    408: RERANK_RESPONSES[408],
     413: RERANK_RESPONSES[413],
     422: {"model": ErrorResponse, "description": "The body is not what is asked for."},
     409: {
@@ -66,7 +73,7 @@ TRIAL_REQUEST: dict[str, Any] = {
 
 
 def document(app: FastAPI) -> None:
-    """Make `app.openapi()` describe the request too."""
+    """Make `app.openapi()` describe the request too, and show it at /docs."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -79,3 +86,12 @@ def document(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+    async def page(request: Request) -> Response:
+        root = str(request.scope.get("root_path", "")).rstrip("/")
+        shown = get_swagger_ui_html(openapi_url=f"{root}/openapi.json", title=app.title,
+                                    swagger_favicon_url="data:,")  # fmt: skip
+        shown.headers.update(of_docs(bytes(shown.body).decode()))
+        return shown
+
+    app.add_api_route("/docs", page, include_in_schema=False)

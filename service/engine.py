@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from features.encode import Arrays, Counts, Encoder, Request
 from features.errors import BundleError
 from features.runtime import refuse_telemetry
 from service.errors import MODES, Fallback, Mode, StartRefused
+from service.onnx_file import refuse_ways_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,6 +174,7 @@ def kendall_tau(order: Int64) -> float:
 def _session(path: str, device: str) -> Any:
     """A session of one thread, that does not spin, on the device asked for or not at all."""
     runtime = check_runtime(device)
+    refuse_ways_out(Path(path))  # the runtime would open what the file names
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -75,6 +75,7 @@ def error_response(error: ApiError, request_id: str | None) -> Response:
     }
     headers: dict[int, dict[str, str]] = {
         401: {"WWW-Authenticate": "Bearer"},
+        408: {"Connection": "close"},
         429: {"Retry-After": "1"},
     }
     return Response(

@@ -19,9 +19,11 @@ from features.encode import OTHER
 from service.errors import MODES, REASONS, Mode, Reason
 
 STAGES: Final = ("decode", "queue", "encode", "score", "order")
-STATUSES: Final = (200, 400, 401, 404, 405, 413, 422, 429, 499, 500, 503, 504)
+STATUSES: Final = (200, 400, 401, 404, 405, 408, 413, 422, 429, 499, 500, 503, 504)
 SHED: Final = ("inflight", "queue", "deadline", "left")
 RELOADS: Final = ("success", "failure")
+CUT: Final = ("large", "slow", "invalid", "stuck")
+KEYS: Final = ("api", "admin")
 SHADOWED: Final = ("scored", "dropped", "failed")
 
 _SECONDS: Final = (
@@ -71,6 +73,11 @@ class Metrics:
         self.workers = gauge("workers", "Processes that serve", "livesum")
         self.deaths = worker_deaths(registry)
         self._served: tuple[str, str] | None = None  # name, version
+        self.keys = gauge("keys", "Bearer keys that open, by whose they are", "livemin", "keys")
+        self.keys_stale = gauge("keys_stale", "1 while a file of keys cannot be used", "livemax",
+                                "keys")  # fmt: skip
+        self.connections_cut = counter("connections_cut", "Connections ended over what came",
+                                       "reason")  # fmt: skip
         self.objective.set(objective)
         self.workers.set(1)
         self._preset()
@@ -90,6 +97,11 @@ class Metrics:
             self.reload.labels(result)
         for result in SHADOWED:
             self.shadow_requests.labels(result)
+        for cut in CUT:
+            self.connections_cut.labels(cut)
+        for kind in KEYS:
+            self.keys.labels(kind)
+            self.keys_stale.labels(kind)
         self.unknown_features.labels(OTHER)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -259,9 +259,14 @@ class Models:
         return None
 
     def _loaded(self, bundle: Callable[[], Bundle]) -> Model:
-        """Verify, load and replay; raises PsadError or what the runtime raises."""
-        engine = Engine(bundle(), self._settings.device)
-        seconds = replay(engine, Decoder(engine.schema, _UNLIMITED))
+        """Verify, load and replay; raises BundleError or StartRefused, whatever is wrong."""
+        try:
+            engine = Engine(bundle(), self._settings.device)
+            seconds = replay(engine, Decoder(engine.schema, _UNLIMITED))
+        except (BundleError, StartRefused):
+            raise
+        except Exception as error:  # what the runtime raises has no kind in common
+            raise BundleError(without_paths(error)) from error
         return Model(engine, Decoder(engine.schema, self.limits), seconds)
 
     def _swap(self, model: Model) -> None:

@@ -20,6 +20,7 @@ from features.catalogue import Catalogue
 from service.body import read_body
 from service.engine import Engine
 from service.errors import ApiError
+from service.headers import PAGE
 from service.models import Models
 from service.settings import Settings
 
@@ -29,14 +30,6 @@ FILES: Final = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/page.svg": ("page.svg", "image/svg+xml"),
-}
-HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
 }
 
 
@@ -61,7 +54,7 @@ class Page:
         content = (_STATIC / name).read_bytes()
 
         async def answer() -> Response:
-            return Response(content, media_type=kind, headers=HEADERS)
+            return Response(content, media_type=kind, headers=PAGE)
 
         return answer
 

@@ -21,7 +21,6 @@ from service.engine import NonFinite, Scored
 from service.errors import ApiError, Fallback, Reason, caller_left, error_response, failure
 from service.metrics import Metrics
 from service.models import Model, Models
-from service.protocol import left
 from service.settings import Settings
 from service.shadow import Shadow
 from service.visit import Visit
@@ -74,7 +73,7 @@ class Reranker:
         try:
             if overloaded:
                 raise Shed("inflight")
-            results = await self._results(asked, model, visit, left(request.scope))
+            results = await self._results(asked, model, visit, request.scope.get("left", _there))
         except ValueRefused as error:
             raise ApiError(422, "invalid", error.message, error.param) from None
         except Left:
@@ -141,6 +140,11 @@ class Reranker:
             raise failure(reason)
         visit.fallback = reason
         return _response(visit, model, _incoming(asked, model), reason)
+
+
+def _there() -> bool:
+    """Where the server does not tell whether a caller left."""
+    return False
 
 
 def _length(asked: Asked, model: Model | None) -> int:

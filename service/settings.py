@@ -33,12 +33,18 @@ class Settings(BaseModel):
     late_ms: float = Field(default=25.0, ge=0, le=60_000)  # wait this long for a score under way
     on_failure: Literal["incoming", "error"] = "incoming"  # for requests that do not choose
     max_body_bytes: int = Field(default=1_000_000, ge=1)  # larger bodies get 413
+    max_header_bytes: int = Field(default=32_768, ge=256)  # address and headers; beyond: 431
+    max_headers: int = Field(default=100, ge=1)  # their number, likewise
+    receive_seconds: float = Field(default=10.0, gt=0, le=3_600)  # for a whole request; then 408
+    keep_alive_seconds: int = Field(default=75, ge=0, le=86_400)  # an idle connection stays open
     max_candidates: int = Field(default=1_000, ge=1)  # longer lists get 422
     max_history: int = Field(default=500, ge=0)  # longer histories get 422
     max_inflight: int = Field(default=256, ge=1)  # requests inside one worker; beyond: overload
     max_queue: int = Field(default=64, ge=1)  # requests waiting for the model; beyond: overload
     api_key: SecretStr | None = Field(default=None, min_length=1)  # bearer key callers must send
+    api_keys_file: Path | None = None  # more such keys, one a line; may change at any time
     admin_key: SecretStr | None = Field(default=None, min_length=1)  # turns /admin on, and opens it
+    admin_keys_file: Path | None = None  # more such keys; service/keys.py
     watch_seconds: float = Field(default=2.0, ge=0, le=3_600)  # between looks at CURRENT; 0: none
     log_percent: float = Field(default=0.0, ge=0, le=100)  # of the requests, as a line each
     traces: bool = False  # OpenTelemetry spans, to where its own OTEL_* variables say

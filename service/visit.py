@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -21,6 +22,7 @@ class Visit:
     arrived: float  # perf_counter when the application was called
     begun: float  # perf_counter of its first byte
     lag: float = 0.0  # seconds by which the event loop was late then
+    whole_by: float = math.inf  # perf_counter by which the request must have arrived whole
     mode: Mode = "scorer"  # what a request gets that does not choose
     decoding: float = 0.0  # perf_counter when the first stage began
     stages: dict[str, float] = field(default_factory=dict)

@@ -23,6 +23,8 @@ from loadtest.chaos.stage import Replica, balancer, ended, replica, versions, wa
 from loadtest.generator import now
 from loadtest.tally import Failure, Limits
 
+FLIPS: Final = 600
+_FLIPPED: Final = "refused or harmless by proof; the old version serves on"
 TIMES: Final = 20
 KILLS: Final = 4
 KILLED_SECONDS: Final = 0.5  # a request that was lost in a killed process fails within that time
@@ -239,6 +241,20 @@ def idle(scene: Scene) -> Row:
                {"cpu_share": share})  # fmt: skip
 
 
+def flips(scene: Scene) -> Row:
+    """Bytes of a published version are altered, one at a time: of the tests' own small bundle."""
+    try:
+        from tests.chaos.byte_flips import run
+    except ModuleNotFoundError:
+        return Row("a byte altered", _FLIPPED, "not run: needs the repository's tests", None)
+    found = run(FLIPS)
+    seen = (f"{FLIPS} bytes of {len(found['files'])} files: {found['refused']} refused, "
+            f"{found['harmless']} harmless (all of CURRENT), {found['served']} served; "
+            f"{found['unanswered']} requests not answered")  # fmt: skip
+    figures = {**found, "files": {name: dict(seen) for name, seen in found["files"].items()}}
+    return Row("a byte altered", _FLIPPED, seen, not found["served"] + found["unanswered"], figures)
+
+
 def _counts(done: Loaded) -> str:
     found = done.found
     text = f"{found['requests']} requests, {found['fallbacks']} fallbacks, {found['failed']} failed"
@@ -251,5 +267,5 @@ def _ms(done: Loaded) -> str:
 
 SCENES: Final[dict[str, Callable[[Scene], Row]]] = {
     "reload": reload, "rollback": rollback, "replicas": replaced, "restart": rolled,
-    "kill": killed, "overload": overloaded, "idle": idle,
+    "kill": killed, "overload": overloaded, "idle": idle, "flips": flips,
 }  # fmt: skip

@@ -15,10 +15,14 @@ import pytest
 from features.bundle import (
     Bundle,
     GeneratorFacts,
+    Manifest,
     resolve,
     seal,
     sha256_of,
     writing,
+)
+from features.bundle import (
+    sealed as with_seal,
 )
 from features.catalogue import Catalogue
 from features.errors import BundleError
@@ -64,7 +68,8 @@ def bundle(sealed: Path, tmp_path: Path) -> Path:
 def reseal(folder: Path, **changes: Any) -> None:
     """Change the manifest as somebody who knows its format would."""
     path = folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    manifest = Manifest.model_validate_json(path.read_text())
+    path.write_bytes(with_seal(manifest.model_copy(update=changes)))
 
 
 def files_of(folder: Path) -> dict[str, str]:
@@ -338,3 +343,33 @@ def test_the_time_of_export_is_read_and_refuses_nothing(
     reseal(bundle, created=created)
     found = Bundle.load(bundle).manifest.created_seconds()
     np.testing.assert_equal(found, seconds)
+
+
+def test_every_byte_of_a_manifest_counts_though_no_pointer_names_it(bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    text = path.read_bytes()
+    Bundle.load(bundle)
+    for place in range(len(text)):
+        path.write_bytes(text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :])
+        with pytest.raises(BundleError):
+            Bundle.load(bundle)
+    for more in (b" ", b"\n", text):
+        path.write_bytes(text + more)
+        with pytest.raises(BundleError):
+            Bundle.load(bundle)
+
+
+def test_a_manifest_from_before_there_were_seals_is_read(bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    old = json.loads(path.read_text())
+    del old["seal"]
+    path.write_text(json.dumps(old))
+    assert Bundle.load(bundle).manifest.seal is None
+
+
+def test_a_manifest_that_is_a_link_is_refused(bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    path.rename(bundle.parent / "elsewhere.json")
+    path.symlink_to(bundle.parent / "elsewhere.json")
+    with pytest.raises(BundleError, match=r"manifest\.json is a link"):
+        Bundle.load(bundle)

@@ -214,7 +214,9 @@ def test_info_says_what_serves_and_holds_no_path(api: Any, bundle: Any) -> None:
 def test_openapi_documents_request_answers_and_every_error(api: Any) -> None:
     document = api.get("/openapi.json").json()
     post = document["paths"]["/rerank"]["post"]
-    assert set(post["responses"]) == {"200", "400", "401", "413", "422", "429", "503", "504"}
+    assert set(post["responses"]) == {
+        "200", "400", "401", "408", "413", "422", "429", "431", "503", "504",
+    }  # fmt: skip
     reference = post["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     schemas = document["components"]["schemas"]
     request = schemas[reference.rsplit("/", 1)[1]]

@@ -12,9 +12,17 @@ from typing import Any
 import pytest
 import uvicorn
 
-from service.protocol import Protocol
+from service.wire import BOUNDS, Bounded
 
 Connect = Callable[[], socket.socket]
+
+
+class Started(uvicorn.Server):
+    """Without a lifespan, which `serve` runs already: with what it would have said."""
+
+    async def startup(self, sockets: Any = None) -> None:
+        self.lifespan.state[BOUNDS] = self.bounds
+        await super().startup(sockets)
 
 
 @pytest.fixture
@@ -26,8 +34,9 @@ def api(serve: Any) -> Any:
 @pytest.fixture
 def connect(api: Any) -> Iterator[Connect]:
     """The application behind uvicorn, in a thread; each call is a new connection."""
-    config = uvicorn.Config(api.app, port=0, http=Protocol, lifespan="off", log_level="warning")
-    server = uvicorn.Server(config)
+    config = uvicorn.Config(api.app, port=0, http=Bounded, lifespan="off", log_level="warning")
+    server = Started(config)
+    server.bounds = api.service.bounds
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = listening.getsockname()
         thread = threading.Thread(target=server.run, args=([listening],))
