@@ -1,14 +1,27 @@
-"""Lists by how active their users were: fifths by the length of the history."""
+"""Lists by how active their users were: fifths by the length of the history; what judges them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.table import METRIC
+from model.truth import VALUE
+from paper.records import Group
+
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
+
+
+METRIC_TITLES: Final = {METRIC: "NDCG@10", VALUE: "true value"}
+
+
+def judged(groups: Iterable[Group], mode: str) -> str:
+    """The metric that lists are judged by: the true value where all of them have it."""
+    known = all(group.by_list(mode, VALUE) is not None for group in groups)
+    return VALUE if known else METRIC
 
 
 class Bucket(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from features.files import whole
 from model.table import METRIC, TITLES, TRUE_TITLES, Row
 from model.truth import VALUE
-from paper.activity import buckets, means
+from paper.activity import METRIC_TITLES, buckets, judged, means
 from paper.records import Group, Results
 
 if TYPE_CHECKING:
@@ -71,18 +71,18 @@ def draw_factors(results: Results, place: Path) -> list[Path]:
 
 
 def draw_activity(results: Results, place: Path) -> list[Path]:
-    """A panel a data set and mode: NDCG@10 of every variant by history length."""
+    """A panel a data set and mode: every variant by history length, by what is judged there."""
     modes = results.study.modes
     figure = _figure(4.2 * len(results.groups), 3 * len(modes) + 0.6)
     axes = figure.subplots(len(modes), len(results.groups), squeeze=False)
     for row, mode in enumerate(modes):
         for column, (name, groups) in enumerate(results.groups.items()):
-            axis = axes[row, column]
+            axis, metric = axes[row, column], judged(groups.values(), mode)
             for colour, (variant, group) in zip(COLOURS, groups.items(), strict=False):
-                _activity(axis, variant, group, mode, colour)
+                _activity(axis, variant, group, (mode, metric), colour)
             axis.set_title(f"{name}, {mode}", fontsize=9)
             axis.set_xlabel("length of history")
-            axis.set_ylabel("NDCG@10")
+            axis.set_ylabel(METRIC_TITLES[metric])
             axis.grid(alpha=0.3)
     _legend(figure, axes.flat)
     return _save(figure, place)
@@ -168,8 +168,8 @@ def _value(group: Group, factor: str) -> str:
     return "T" if factor == "block_size" and value >= 1000 else str(value)
 
 
-def _activity(axis: Axes, variant: str, group: Group, mode: str, colour: str) -> None:
-    values, lists = group.by_list(mode, METRIC), group.first.lists
+def _activity(axis: Axes, variant: str, group: Group, shown: tuple[str, str], colour: str) -> None:
+    values, lists = group.by_list(*shown), group.first.lists
     if values is None or lists is None:
         return
     parts = buckets(lists["history"])
@@ -193,7 +193,7 @@ def _legend(figure: Figure, axes: Any) -> None:
         handles, labels = axis.get_legend_handles_labels()
         lines |= dict(zip(labels, handles, strict=True))
     if lines:
-        columns = min(len(lines), 6)
+        columns = min(len(lines), 4)
         figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns,
                       fontsize=8)  # fmt: skip
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.table import METRIC, Table
-from paper.activity import buckets, means
+from model.table import Table
+from paper.activity import METRIC_TITLES, buckets, judged, means
 from paper.figures import draw_activity
 from paper.pages import NAMES
 from paper.records import Results
@@ -36,7 +36,7 @@ def run(asked: Asked) -> list[Path]:
 
 
 def by_activity(results: Results) -> list[Table]:
-    """NDCG@10 of every variant by history length, a table for each data set and mode."""
+    """What judges every variant, by history length: a table for each data set and mode."""
     made = []
     for name, groups in results.groups.items():
         lists = next(iter(groups.values())).first.lists
@@ -44,12 +44,12 @@ def by_activity(results: Results) -> list[Table]:
             continue
         parts = buckets(lists["history"])
         for mode in STUDY.modes:
-            body = []
+            body, metric = [], judged(groups.values(), mode)
             for variant, group in groups.items():
-                values = group.by_list(mode, METRIC)
+                values = group.by_list(mode, metric)
                 if values is not None:
                     body.append((variant, *(f"{one:.4f}" for one in means(values, parts))))
             titles = [f"history {part.title} ({np.sum(part.mask)})" for part in parts]
-            title = f"{name}: NDCG@10 of {NAMES[mode]} by activity"
+            title = f"{name}: {METRIC_TITLES[metric]} of {NAMES[mode]} by activity"
             made.append(Table(title, ("variant", *titles), tuple(body), "In brackets the lists."))
     return made
