@@ -5,8 +5,8 @@ endless trailers fill the memory, and a client that sends a byte now and then st
 head has a size and a number of headers (431), what is no body around a body has a size, a request
 has a time from its first byte to its last (408), and an answer a time to be taken.
 
-The scope says `begun`, perf_counter seconds of the first byte, and `whole` where all of the request
-came at once, so that the application need not watch the clock for it.
+The scope says `begun`, perf_counter seconds of the first byte: the clock is watched here, with one
+timer a connection and not one a request. `late` wakes an application that waits for the body.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from service.metrics import Metrics
 from service.settings import Settings
 
 _LINGER_SECONDS: Final = 1.0  # after a refusal, so that the client reads it before the reset
-_AGAIN_SECONDS: Final = 1.0  # until the application has said 408 itself
+_AGAIN_SECONDS: Final = 1.0  # until the application has answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,6 @@ class Bounded(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The last byte."""
         self._open = False
-        self.scope["whole"] = True  # type: ignore[typeddict-unknown-key]
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -195,7 +194,9 @@ class Bounded(HttpToolsProtocol):
         elif self._idle:  # answered before its end, which still does not come
             self._bounds.cut("slow")
             self.transport.close()
-        else:
+        else:  # service/body.py answers, and the connection ends
+            self.cycle.scope["late"] = True  # type: ignore[typeddict-unknown-key]
+            self.cycle.message_event.set()
             self._wait(_AGAIN_SECONDS)
 
     def _refuse(self, reason: str, error: ApiError) -> None:
