@@ -1,4 +1,4 @@
-"""/admin: which version serves. Off unless `--admin-key` or RERANK_ADMIN_KEY gives it a key.
+"""/admin: which version serves. Off unless a setting or a file gives it a key of its own.
 
 What is asked for here is written into CURRENT, so that every worker that follows it comes along;
 where the service may not write there, `psad publish` and `psad rollback` do it from outside.

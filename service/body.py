@@ -14,13 +14,13 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The whole body. Raises ApiError 413 by what is announced, and by what really comes; 408 where
     it is not there in time.
     """
-    if "whole" in request.scope:  # service/wire.py: nothing to wait for
+    if "begun" in request.scope:  # service/wire.py watches the clock
         return await _read(request, limit)
     try:
         async with asyncio.timeout(request.scope["visit"].whole_by - perf_counter()):
             return await _read(request, limit)
     except TimeoutError:
-        raise ApiError(408, "too_slow", "the body did not arrive in time") from None
+        raise _too_slow() from None
 
 
 async def _read(request: Request, limit: int) -> bytes:
@@ -39,7 +39,13 @@ async def _read(request: Request, limit: int) -> bytes:
             raise _too_large(limit)
         parts.append(part)
         more = message.get("more_body", False)
+        if more and "late" in request.scope:
+            raise _too_slow()
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_slow() -> ApiError:
+    return ApiError(408, "too_slow", "the body did not arrive in time")
 
 
 def _too_large(limit: int) -> ApiError:

@@ -40,8 +40,9 @@ _DATA: Final = tuple((name.encode(), value.encode()) for name, value in DATA.ite
 
 def with_security(headers: Sequence[Header]) -> list[Header]:
     """An answer's headers and those of DATA, where it has none of its own."""
-    if any(name == b"content-security-policy" for name, _ in headers):
-        return [*headers]
+    for name, _ in headers:
+        if name == b"content-security-policy":
+            return [*headers]
     return [*headers, *_DATA]
 
 

@@ -5,10 +5,10 @@ endless trailers fill the memory, and a client that sends a byte now and then st
 head has a size and a number of headers (431), what is no body around a body has a size, a request
 has a time from its first byte to its last (408), and an answer a time to be taken.
 
-The scope says `begun`, perf_counter seconds of the first byte; `left`, whether the caller's
-connection is closed, to be asked from any thread; and `whole` where all of the request came at
-once, so that the application need not watch the clock for it. Behind another server deadlines count
-from the end of the headers, and requests whose callers left are scored all the same.
+The scope says `begun`, perf_counter seconds of the first byte: the clock is watched here, with one
+timer a connection and not one a request. `late` wakes an application that waits for the body.
+`left` says whether the caller's connection is closed, and may be asked from any thread. Behind
+another server deadlines count from the end of the headers, and callers that left are scored for.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # the process that watches workers has no metrics
 
 BOUNDS: Final = "bounds"  # in the lifespan's state
 _LINGER_SECONDS: Final = 1.0  # after a refusal, so that the client reads it before the reset
-_AGAIN_SECONDS: Final = 1.0  # until the application has said 408 itself
+_AGAIN_SECONDS: Final = 1.0  # until the application has answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,6 @@ class Bounded(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The last byte."""
         self._open = False
-        self.scope["whole"] = True  # type: ignore[typeddict-unknown-key]
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -199,7 +198,9 @@ class Bounded(HttpToolsProtocol):
         elif self._idle:  # answered before its end, which still does not come
             self._bounds.cut("slow")
             self.transport.close()
-        else:
+        else:  # service/body.py answers, and the connection ends
+            self.cycle.scope["late"] = True  # type: ignore[typeddict-unknown-key]
+            self.cycle.message_event.set()
             self._wait(_AGAIN_SECONDS)
 
     def _refuse(self, reason: str, error: ApiError) -> None:

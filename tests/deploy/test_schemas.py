@@ -98,6 +98,8 @@ def test_a_selector_without_its_pods_is_found(manifests: dict[str, dict[str, Any
 def test_every_container_of_the_pod_is_restricted(manifests: dict[str, dict[str, Any]]) -> None:
     spec = pod(manifests)
     assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not spec["automountServiceAccountToken"]
     for one in (*spec["containers"], *spec["initContainers"]):
         assert one["securityContext"] == {
             "allowPrivilegeEscalation": False,

@@ -354,3 +354,11 @@ def test_where_the_service_has_a_key_the_page_asks_for_it(chromium: Any, bundle:
         chromium.find_element(By.ID, "key").send_keys("secret", Keys.ENTER)
         page.until("document.querySelectorAll('#after li').length")
         assert page.js("document.getElementById('notice').hidden")
+
+
+def test_the_policy_of_docs_blocks_nothing_that_it_needs(chromium: Any, url: str) -> None:
+    chromium.get_log("browser")
+    chromium.get(f"{url}/docs")
+    said = [one["message"] for one in chromium.get_log("browser")]
+    assert not [line for line in said if "Content Security Policy" in line]
+    assert chromium.title == "psad reranking"
