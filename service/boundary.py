@@ -19,6 +19,7 @@ from service.lag import LoopLag
 from service.metrics import Metrics
 from service.page import FILES
 from service.settings import Settings
+from service.store.events import USERS
 from service.visit import Visit, count
 
 RERANK_PATHS: Final = ("/rerank", "/v1/rerank")
@@ -77,7 +78,7 @@ class Boundary:
         return self._rerank if hot else self._app
 
     def _admits(self, scope: Scope) -> bool:
-        admin = scope["path"].startswith(ADMIN) and self._admin_key is not None
+        admin = scope["path"].startswith((ADMIN, USERS)) and self._admin_key is not None
         key = self._admin_key if admin else self._key  # a caller's key opens nothing of /admin
         if key is None or scope["path"] in self._open:
             return True

@@ -16,10 +16,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from features.encode import OTHER
 from service.errors import MODES, REASONS, Mode, Reason
 
-STAGES: Final = ("decode", "queue", "encode", "score", "order")
+STAGES: Final = ("decode", "store", "queue", "encode", "score", "order")
 STATUSES: Final = (200, 400, 401, 404, 405, 413, 422, 429, 500, 503, 504)
 SHED: Final = ("inflight", "queue", "deadline")
 RELOADS: Final = ("success", "failure")
+STORE_READS: Final = ("hit", "miss", "timeout", "error")
+EVENTS: Final = ("added", "known", "failed")
 SHADOWED: Final = ("scored", "dropped", "failed")
 
 _SECONDS: Final = (
@@ -66,6 +68,9 @@ class Metrics:
         self.shadow_first = counter("shadow_same_first", "Lists that both begin alike")
         self.shadow_requests = counter("shadow_requests", "Requests for the shadow", "result")
         self.shadow_seconds = histogram("shadow_duration_seconds", "What it took", seconds)
+        self.store_reads = counter("store_reads", "Users sought in the store, by result", "result")
+        self.store_down = gauge("store_down", "1 while the store does not answer", "livemax")
+        self.events = counter("events", "Events sent for histories, by result", "result")
         self.objective.set(objective)
         self._preset()
 
@@ -82,6 +87,10 @@ class Metrics:
             self.shed.labels(cause)
         for result in RELOADS:
             self.reload.labels(result)
+        for result in STORE_READS:
+            self.store_reads.labels(result)
+        for result in EVENTS:
+            self.events.labels(result)
         for result in SHADOWED:
             self.shadow_requests.labels(result)
         self.unknown_features.labels(OTHER)

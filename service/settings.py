@@ -39,6 +39,9 @@ class Settings(BaseModel):
     api_key: SecretStr | None = Field(default=None, min_length=1)  # bearer key callers must send
     admin_key: SecretStr | None = Field(default=None, min_length=1)  # turns /admin on, and opens it
     watch_seconds: float = Field(default=2.0, ge=0, le=3_600)  # between looks at CURRENT; 0: none
+    store: SecretStr | None = None  # users by id: file:PATH or redis://HOST:PORT/DATABASE
+    store_ms: float = Field(default=5.0, gt=0, le=60_000)  # a read's budget, within the deadline
+    store_days: float = Field(default=90.0, ge=0, le=36_500)  # without an event, then forgotten
     page: bool = False  # a page at / that shows lists before and after
     stop_seconds: int = Field(default=20, ge=1)  # time for requests in flight after SIGTERM
 
