@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic_core import SchemaValidator, ValidationError, to_json
 from pydantic_core import core_schema as c
@@ -56,10 +56,16 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to become of a user: features in place of those that were, events beside them."""
+    """What is to become of a user: features in place of those that were, and events.
+
+    "append" takes events in the order they came. The others take the whole history of a log, newest
+    first: "fill" adds what is older than all that is there, since the rest may be the same events
+    under other times; "replace" puts it in place of what is there.
+    """
 
     features: Mapping[str, Any] | None = None  # None leaves them as they are
-    events: Sequence[Event] = ()  # in the order they came
+    events: Sequence[Event] = ()
+    how: Literal["append", "fill", "replace"] = "append"
 
 
 def items_of(text: bytes) -> list[str]:
@@ -88,8 +94,12 @@ def changed(row: Row, change: Change, keep: int) -> tuple[Row, int]:
     features = row.features if change.features is None else to_json(dict(change.features))
     if not change.events:
         return row._replace(features=features), 0
-    before = history(row)
-    events = merged(before, change.events, keep)
+    before = [] if change.how == "replace" else history(row)
+    if change.how == "append":
+        events = merged(before, change.events, keep)
+    else:
+        oldest = before[-1].time if before else math.inf
+        events = [*before, *(one for one in change.events if one.time < oldest)][:keep]
     added = len(set(events).difference(before))
     return Row(
         features, to_json([one.item for one in events]),
