@@ -72,8 +72,7 @@ class Lookup:
         except Exception as fault:  # the boundary: no fault of the store may touch a request
             visit.store = "error"
             if not isinstance(fault, _Down):
-                said = str(fault) if isinstance(fault, Unavailable | Unreadable) else ""
-                self._seldom.event("store_failed", type(fault).__name__, said=said)
+                self._say(fault)
         finally:
             visit.stages["store"] = perf_counter() - begun
         return asked
@@ -132,10 +131,15 @@ class Lookup:
             await self._store.ping()
             async with asyncio.timeout(self._seconds):
                 await self._store.ping()
-        except (Unavailable, Unreadable, TimeoutError) as fault:
-            self._seldom.event("store_failed", type(fault).__name__, said=str(fault))
+        except Exception as fault:  # whatever it is, the next trial has to come
+            self._say(fault)
             return False
         return True
+
+    def _say(self, fault: Exception) -> None:
+        """Without what others than we wrote, which may name a user or the address."""
+        said = str(fault) if isinstance(fault, Unavailable | Unreadable) else ""
+        self._seldom.event("store_failed", type(fault).__name__, said=said)
 
 
 class _Down(Exception):
