@@ -151,6 +151,7 @@ class RedisStore:
         await self._drop()
         await self._client.aclose()
         await self._pool.disconnect()
+        await asyncio.sleep(0)  # a turn of the loop, in which sockets are closed
 
 
 @asynccontextmanager
