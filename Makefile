@@ -46,7 +46,7 @@ image-check: .venv/.tests-installed ## build the image, run it, scrape it; rules
 
 lock: .venv/.created ## pin again what the image installs, in deploy/image/
 	$(PIP) uv
-	@for pair in "pyproject.toml --extra cpu:requirements" "deploy/image/build.in:build"; do \
+	@for pair in "pyproject.toml --extra cpu --extra redis:requirements" "deploy/image/build.in:build"; do \
 	  $(BIN)/uv pip compile $${pair%:*} --upgrade --generate-hashes --quiet \
 	    --python-version 3.11 --python-platform linux --custom-compile-command "make lock" \
 	    --output-file deploy/image/$${pair#*:}.txt || exit 1; done
