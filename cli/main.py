@@ -23,6 +23,7 @@ import typer
 from cli.errors import Verbs
 from cli.publish import add_publish
 from cli.serve import add_serve
+from cli.store import add_store
 from features.runtime import refuse_telemetry
 
 app = typer.Typer(
@@ -350,6 +351,7 @@ def export(
 
 add_serve(app)
 add_publish(app)
+add_store(app)
 
 
 @app.command()

@@ -103,6 +103,11 @@ class Dataset:
         return np.asarray(self._arrays["history_length"], np.int64)
 
     @cached_property
+    def history_starts(self) -> Int64:
+        """(L,) where each list's history begins among all that users acted on; falls with time."""
+        return np.asarray(self._arrays["history_start"], np.int64)
+
+    @cached_property
     def users(self) -> Int64:
         """(L,) a number for who each list was shown to, ascending."""
         return np.asarray(self._arrays["list_user"], np.int64)

@@ -31,6 +31,9 @@ from service.rerank import Reranker
 from service.schemas import Info, State
 from service.settings import Settings
 from service.shadow import Shadow
+from service.store.choose import open_store
+from service.store.events import add_events
+from service.store.lookup import Lookup
 from service.traces import Traces
 from service.wire import BOUNDS, Bounds, bounds_of
 from service.worker import Worker
@@ -50,7 +53,13 @@ class Service:
         self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
         self.models = Models(settings, self.metrics, self.worker.learn)
         self.shadow = Shadow(self.models, self.metrics)
-        self.reranker = Reranker(settings, self.models, self.worker, self.metrics, self.shadow)
+        url = settings.store.get_secret_value() if settings.store else ""
+        self.store = open_store(url, settings.store_days) if url else None
+        seconds = settings.store_ms / 1_000.0
+        self.lookup = Lookup(self.store, seconds, self.metrics) if self.store else None
+        self.reranker = Reranker(
+            settings, self.models, self.worker, self.metrics, self.shadow, self.lookup
+        )
 
     @property
     def ready(self) -> bool:
@@ -64,6 +73,8 @@ class Service:
         self.worker.start()
         self.shadow.start()
         self.lag.start()
+        if self.lookup is not None:
+            self.lookup.start()
         logs.event("starting", bundle=self.settings.bundle.name, device=self.settings.device)
         tasks = [asyncio.create_task(self.models.load())]
         if self.settings.device != "cpu" or self.settings.workers > 1:
@@ -82,6 +93,8 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.lag.stop()
+            if self.lookup is not None:
+                await self.lookup.stop()
             self.worker.stop()
             self.shadow.stop()
             self.models.close()
@@ -116,6 +129,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_routes(app, service)
     if service.keys.admin is not None:
         add_admin(app, settings, service.models)
+    if service.store is not None:
+        add_events(app, settings, service.models, service.store, service.metrics)
     if settings.page:
         add_page(app, settings, service.models)
     docs.document(app)

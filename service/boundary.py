@@ -21,6 +21,7 @@ from service.lag import LoopLag
 from service.metrics import Metrics
 from service.page import FILES
 from service.settings import Settings
+from service.store.events import USERS
 from service.traces import Traces
 from service.visit import Visit, count
 
@@ -94,7 +95,7 @@ class Boundary:
         return self._rerank if hot else self._app
 
     def _admits(self, scope: Scope) -> bool:
-        admin = scope["path"].startswith(ADMIN) and self._keys.admin is not None
+        admin = scope["path"].startswith((ADMIN, USERS)) and self._keys.admin is not None
         # a caller's key opens nothing of /admin
         guard = self._keys.admin if admin else self._keys.api
         if guard is None or scope["path"] in self._open:

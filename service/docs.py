@@ -7,11 +7,18 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.headers import of_docs
-from service.schemas import ErrorResponse, RerankRequest, RerankResponse, Trial
+from service.schemas import (
+    ErrorResponse,
+    EventsRequest,
+    RerankRequest,
+    RerankResponse,
+    Trial,
+)
 
 _TEMPLATE = "#/components/schemas/{model}"
 _ERRORS = {
@@ -71,6 +78,30 @@ TRIAL_REQUEST: dict[str, Any] = {
     }
 }
 
+EVENTS_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": _TEMPLATE.format(model="EventsRequest")}}
+        },
+    }
+}
+_UNWRITTEN: dict[str, Any] = {
+    "model": ErrorResponse,
+    "description": "The store does not answer. Send the same once more.",
+}
+EVENTS: dict[int | str, dict[str, Any]] = {
+    **{status: RERANK_RESPONSES[status] for status in (400, 401, 413)},
+    422: {"model": ErrorResponse, "description": "An event is wrong; none was added."},
+    429: {"model": ErrorResponse, "description": "Overload. Retry-After says when to come back."},
+    503: _UNWRITTEN,
+}
+USER_DELETED: dict[int | str, dict[str, Any]] = {**KEYED, 503: _UNWRITTEN}
+USER: dict[int | str, dict[str, Any]] = {
+    **USER_DELETED,
+    404: {"model": ErrorResponse, "description": "Nothing is kept of this user."},
+}
+
 
 def document(app: FastAPI) -> None:
     """Make `app.openapi()` describe the request too, and show it at /docs."""
@@ -79,9 +110,14 @@ def document(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, routes=app.routes,
                                  description=app.description)  # fmt: skip
-            request = RerankRequest.model_json_schema(ref_template=_TEMPLATE)
-            parts = {**request.pop("$defs", {}), "RerankRequest": request}
-            schema.setdefault("components", {}).setdefault("schemas", {}).update(parts)
+            bodies: list[type[BaseModel]] = [
+                RerankRequest,
+                *([EventsRequest] if "/events" in schema["paths"] else []),
+            ]
+            for body in bodies:
+                request = body.model_json_schema(ref_template=_TEMPLATE)
+                parts = {**request.pop("$defs", {}), body.__name__: request}
+                schema.setdefault("components", {}).setdefault("schemas", {}).update(parts)
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -18,12 +18,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from features.encode import OTHER
 from service.errors import MODES, REASONS, Mode, Reason
 
-STAGES: Final = ("decode", "queue", "encode", "score", "order")
+STAGES: Final = ("decode", "store", "queue", "encode", "score", "order")
 STATUSES: Final = (200, 400, 401, 404, 405, 408, 413, 422, 429, 499, 500, 503, 504)
 SHED: Final = ("inflight", "queue", "deadline", "left")
 RELOADS: Final = ("success", "failure")
 CUT: Final = ("large", "slow", "invalid", "stuck")
 KEYS: Final = ("api", "admin")
+STORE_READS: Final = ("hit", "miss", "timeout", "error")
+EVENTS: Final = ("added", "known", "failed")
 SHADOWED: Final = ("scored", "dropped", "failed")
 
 _SECONDS: Final = (
@@ -78,6 +80,9 @@ class Metrics:
                                 "keys")  # fmt: skip
         self.connections_cut = counter("connections_cut", "Connections ended over what came",
                                        "reason")  # fmt: skip
+        self.store_reads = counter("store_reads", "Users sought in the store, by result", "result")
+        self.store_down = gauge("store_down", "1 while the store does not answer", "livemax")
+        self.events = counter("events", "Events sent for histories, by result", "result")
         self.objective.set(objective)
         self.workers.set(1)
         self._preset()
@@ -95,6 +100,10 @@ class Metrics:
             self.shed.labels(cause)
         for result in RELOADS:
             self.reload.labels(result)
+        for result in STORE_READS:
+            self.store_reads.labels(result)
+        for result in EVENTS:
+            self.events.labels(result)
         for result in SHADOWED:
             self.shadow_requests.labels(result)
         for cut in CUT:

@@ -23,6 +23,7 @@ from service.metrics import Metrics
 from service.models import Model, Models
 from service.settings import Settings
 from service.shadow import Shadow
+from service.store.lookup import Lookup
 from service.visit import Visit
 from service.worker import Left, Shed, Worker
 
@@ -35,10 +36,11 @@ class Reranker:
     """Answers requests with whatever model is current."""
 
     def __init__(
-        self, settings: Settings, models: Models, worker: Worker, metrics: Metrics, shadow: Shadow
-    ) -> None:
+        self, settings: Settings, models: Models, worker: Worker, metrics: Metrics, shadow: Shadow,
+        lookup: Lookup | None = None,
+    ) -> None:  # fmt: skip
         self._settings, self._models, self._shadow = settings, models, shadow
-        self._worker, self._metrics = worker, metrics
+        self._worker, self._metrics, self._lookup = worker, metrics, lookup
         self._seldom = logs.Seldom()
         self._inside = 0
 
@@ -70,6 +72,8 @@ class Reranker:
         asked = self._decode(body, model, visit)
         if model is not None:
             asked, model = self._of_user(asked, body, model)
+            if self._lookup is not None and len(asked.ids) > 1 and not overloaded:
+                asked = await self._filled(self._lookup, asked, model, visit)
         try:
             if overloaded:
                 raise Shed("inflight")
@@ -94,6 +98,14 @@ class Reranker:
             return asked if chosen.reads_as(model) else chosen.decoder.decode(body), chosen
         except ApiError:  # wrong for its schema alone
             return asked, model
+
+    async def _filled(self, lookup: Lookup, asked: Asked, model: Model, visit: Visit) -> Asked:
+        """With what the store knows of the user, in time for the score."""
+        deadline = visit.deadline(asked.deadline_ms or self._settings.deadline_ms)
+        until = deadline - self._worker.averages[asked.mode]
+        asked = await lookup.filled(asked, model.decoder, visit, until)
+        visit.history = len(asked.raw.history.ids)
+        return asked
 
     def _decode(self, body: bytes, model: Model | None, visit: Visit) -> Asked:
         visit.decoding = begun = perf_counter()
@@ -176,7 +188,7 @@ def _ordered(asked: Asked, model: Model, scored: Scored, queued: float, visit: V
     return results
 
 
-_STAGES = dict.fromkeys(("decode", "queue", "encode", "score", "order"), 0.0)
+_STAGES = dict.fromkeys(("decode", "store", "queue", "encode", "score", "order"), 0.0)
 
 
 def _response(
@@ -189,6 +201,7 @@ def _response(
         "model": {"name": engine.name, "version": engine.version} if engine else None,
         "results": results,
         "fallback": fallback,
+        "store": visit.store,
         "unknown_items": visit.unknown_items,
         "unknown_features": visit.unknown_features,
         "timings_ms": {**_STAGES, **visit.timings_ms()},

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Literal
 
 from service.engine import Int64, kendall_tau
 from service.errors import Mode, Reason
@@ -36,6 +37,7 @@ class Visit:
     late: bool = False
     version: str | None = None  # whose answer it is
     fallback: Reason | None = None
+    store: Literal["hit", "miss", "timeout", "error"] | None = None  # None where it was not asked
 
     def deadline(self, milliseconds: float) -> float:
         """perf_counter seconds by which the answer should leave."""
@@ -62,6 +64,8 @@ def count(visit: Visit, metrics: Metrics) -> None:
     metrics.unknown_items.inc(visit.unknown_items or 0)
     metrics.history_cut.inc(visit.history_cut)
     metrics.late.inc(visit.late)
+    if visit.store is not None:
+        metrics.store_reads.labels(visit.store).inc()
     if visit.fallback:
         metrics.fell_back(visit.fallback)
     if visit.order is not None:

@@ -11,13 +11,20 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.main import get_command
 
 from cli import demo_data
 from cli.demo_service import free_port
 from cli.main import app as psad
 from service.app import create_app
 from service.errors import REASONS, failure
-from service.schemas import ErrorResponse, RerankRequest, RerankResponse
+from service.schemas import (
+    ErrorResponse,
+    EventsRequest,
+    EventsResponse,
+    RerankRequest,
+    RerankResponse,
+)
 from service.settings import PREFIX, Settings
 from tests.shell import commands, run, server
 
@@ -92,7 +99,11 @@ def test_the_settings_and_their_defaults_are_those_of_the_service() -> None:
             ), name
 
 
-GIVEN = {"bundle": "bundles/none", "admin_key": "secret"}  # everything that can be turned on
+GIVEN = {
+    "bundle": "bundles/none",
+    "admin_key": "secret",
+    "store": "file:users.db",
+}  # everything that can be turned on
 
 
 def api() -> dict[str, Any]:
@@ -102,7 +113,7 @@ def api() -> dict[str, Any]:
 
 def test_the_api_page_names_every_path_status_and_field() -> None:
     found = api()
-    described = set(re.findall(r"`?(?:GET|POST) (/[\w/{}]*)", API))
+    described = set(re.findall(r"`?(?:GET|POST|DELETE) (/[\w/{}]*)", API))
     assert described == set(found["paths"])
     for path in found["paths"].values():
         for method in path.values():
@@ -121,12 +132,24 @@ def examples() -> Iterator[dict[str, Any]]:
 
 
 def test_the_examples_are_requests_answers_and_errors() -> None:
-    first, columns, answer, error = examples()
+    first, columns, answer, error, events, added = examples()
     assert set(first) == set(RerankRequest.model_fields)
     for request in (first, columns):
         RerankRequest.model_validate(request)
     RerankResponse.model_validate(answer)
     ErrorResponse.model_validate(error)
+    EventsRequest.model_validate(events)
+    EventsResponse.model_validate(added)
+
+
+def test_the_store_commands_of_the_page_are_read_without_complaint() -> None:
+    lines = re.findall(r"^psad (store .*?)(?: +#.*)?$", OPERATIONS, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        group = get_command(psad)
+        for word in line.split()[:2]:
+            group = group.commands[word]  # type: ignore[attr-defined]
+        group.make_context("psad", line.split()[2:])  # parses, does not run
 
 
 def test_every_link_of_the_pages_leads_to_a_file() -> None:
