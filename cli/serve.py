@@ -31,7 +31,8 @@ HELP = {
     "api_key": "Bearer key that callers must send; safer given as the variable.",
     "admin_key": "Bearer key of /admin, which is off without one; not the callers' key.",
     "watch_seconds": "Look this often whether another version was published; 0: only at the start.",
-    "store": "Users and histories by id: file:PATH or redis://HOST:PORT/0; turns /events on.",
+    "store": "Users and histories by id: file:PATH or redis://HOST:PORT/0; turns /events on. "
+    "With a password in it safer given as the variable.",
     "store_ms": "Time that a request waits for its user at most.",
     "store_days": "Days after which a user without an event is forgotten; 0: never.",
     "page": "A page at / to look at lists before and after; for people, not for production: "
