@@ -41,7 +41,8 @@ HELP = {
     "changed; 0: only at the start.",
     "log_percent": "Log a line for this share of the requests: times and counts, no user, no item.",
     "traces": "OpenTelemetry traces, to where OTEL_EXPORTER_OTLP_ENDPOINT says (psad[traces]).",
-    "store": "Users and histories by id: file:PATH or redis://HOST:PORT/0; turns /events on.",
+    "store": "Users and histories by id: file:PATH or redis://HOST:PORT/0; turns /events on. "
+    "With a password in it safer given as the variable.",
     "store_ms": "Time that a request waits for its user at most.",
     "store_days": "Days after which a user without an event is forgotten; 0: never.",
     "page": "A page at / to look at lists before and after; for people, not for production: "

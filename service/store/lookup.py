@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from service import logs
 from service.metrics import Metrics
-from service.store.base import WAITING, Store, Unavailable
+from service.store.base import SECONDS, WAITING, Store, Unavailable
 from service.store.record import Stored, Unreadable
 from service.visit import Visit
 
@@ -33,7 +33,7 @@ class Lookup:
     def __init__(self, store: Store, seconds: float, metrics: Metrics) -> None:
         self._store, self._seconds, self._metrics = store, seconds, metrics
         self._reads = set[asyncio.Task[Stored | None]]()
-        self._failures = 0
+        self._failures, self._stopping = 0, False
         self._trial: asyncio.Task[None] | None = None  # while the store counts as down
         self._seldom = logs.Seldom()
 
@@ -47,11 +47,13 @@ class Lookup:
         self._give_up()
 
     async def stop(self) -> None:
-        """Let go of the store."""
+        """Let go of the store, in a second whatever becomes of what is under way."""
+        self._stopping = True
         tasks = [*self._reads, *([self._trial] if self._trial else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=SECONDS)
         await self._store.close()
 
     async def filled(self, asked: Asked, decoder: Decoder, visit: Visit, until: float) -> Asked:
@@ -119,6 +121,8 @@ class Lookup:
 
     async def _until_back(self) -> None:
         while not await self._answers():
+            if self._stopping:  # a client may make an error of its own of being cancelled
+                return
             self._metrics.store_down.set(1)
             await asyncio.sleep(_PAUSE * random.uniform(0.8, 1.2))
         self._metrics.store_down.set(0)

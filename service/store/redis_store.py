@@ -8,6 +8,7 @@ as Redis does. Writes are transactions that begin anew where somebody else wrote
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -24,7 +25,7 @@ from service.store.record import Change, Row, Stored, Unreadable, changed
 
 _PREFIX: Final = b"psad:user:"
 _FIELDS: Final = ("features", "items", "marks")
-_TRIES: Final = 10  # of a transaction that others disturb
+_SHORTEST, _LONGEST = 0.001, 0.05  # seconds between tries of a transaction that others disturb
 
 
 class RedisStore:
@@ -105,14 +106,18 @@ class RedisStore:
             await self._free.pop().disconnect(nowait=True)
 
     async def write(self, changes: Mapping[str, Change], keep: int) -> int:
-        """One transaction. Rows are read after they are watched, so that none is written over."""
+        """One transaction. Rows are read after they are watched, so that none is written over.
+
+        Where others wrote meanwhile it begins anew, after a while that grows and differs by chance.
+        """
+        pause = _SHORTEST
         async with _said():
-            for _ in range(_TRIES):
+            while True:
                 try:
                     return await self._written(changes, keep)
                 except WatchError:
-                    continue
-        raise Unavailable("others keep writing to these users")
+                    await asyncio.sleep(random.uniform(0.0, pause))
+                    pause = min(2.0 * pause, _LONGEST)
 
     async def _written(self, changes: Mapping[str, Change], keep: int) -> int:
         keys = [key(user) for user in changes]

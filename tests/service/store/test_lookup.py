@@ -7,15 +7,18 @@ is looked at instead.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from service.metrics import Metrics
 from service.settings import Settings
-from service.store.base import Unavailable
-from service.store.lookup import FAILURES
+from service.store.base import SECONDS, Unavailable
+from service.store.lookup import FAILURES, Lookup
 from service.store.record import Change, Event, Stored
 
 SLOW = 5.0  # seconds
@@ -287,6 +290,33 @@ def test_the_shadow_reads_what_the_store_gave_for_its_own_schema(kept: Any) -> N
     assert again.raw.user == {"age": 24, "gender": "M"}
     assert list(again.raw.history.ids) == HISTORY[:3]
     assert read_anew(model, decoder.decode(body), body).raw.history.ids == []
+
+
+def test_a_client_that_does_not_let_itself_be_cancelled_holds_up_no_stop() -> None:
+    class Stubborn(Fake):
+        pings = 0
+
+        async def ping(self) -> None:
+            self.pings += 1
+            if self.pings > 3:
+                await asyncio.sleep(SLOW)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+            raise Unavailable("gone")
+
+    async def run() -> None:
+        one = Stubborn()
+        lookup = Lookup(one, 0.01, Metrics(CollectorRegistry()))
+        lookup.start()
+        await asyncio.sleep(0)  # the trial is under way
+        stopping = asyncio.create_task(lookup.stop())
+        done, _ = await asyncio.wait((stopping,), timeout=5 * SECONDS)
+        assert done
+        assert one.pings == 1
+        await asyncio.sleep(0.05)
+        assert one.pings == 1
+
+    asyncio.run(run())
 
 
 def test_the_stores_address_is_never_shown() -> None:
