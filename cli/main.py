@@ -22,6 +22,7 @@ import typer
 
 from cli.errors import Verbs
 from cli.publish import add_publish
+from cli.refresh import add_refresh
 from cli.serve import add_serve
 from features.runtime import refuse_telemetry
 
@@ -350,6 +351,7 @@ def export(
 
 add_serve(app)
 add_publish(app)
+add_refresh(app)
 
 
 @app.command()
