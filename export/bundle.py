@@ -35,6 +35,8 @@ from model.machine import commit
 from model.ranker import NeuralRanker
 from model.train import METRICS, load_run
 
+# of the machine that trained, which a bundle tells nothing of
+FOLDERS: Any = {"dataset": True, "ancestors": {"__all__": {"run", "dataset"}}}
 NAMES = {"psad": "psad-s"}  # what a bundle calls its scorer, where that is not the model's name
 
 
@@ -155,7 +157,7 @@ def _describe(run: Path, config: RunConfig, folder: Path, parity: str) -> dict[s
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": metrics.get("commit") or commit(),
         "fingerprint": config.fingerprint,
-        "config": config.model_dump(mode="json", exclude={"dataset"}),
+        "config": config.model_dump(mode="json", exclude=FOLDERS),
         "metrics": {**kept, "parity": parity},
     }
 
