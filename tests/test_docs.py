@@ -16,6 +16,7 @@ from typer.main import get_command
 from cli import demo_data
 from cli.demo_service import free_port
 from cli.main import app as psad
+from features.bundle import Bundle
 from service.app import create_app
 from service.errors import REASONS, failure
 from service.schemas import (
@@ -40,7 +41,7 @@ def test_every_command_of_the_pages_is_one_that_is_run() -> None:
     assert commands(OPERATIONS) == [line for line in commands(OWN) if " bench " in line]
     verbs = {line.split()[1] for line in commands(OWN) if line.startswith("psad ")}
     assert verbs <= {one.name or one.callback.__name__ for one in psad.registered_commands}  # type: ignore[union-attr]
-    assert {"prepare", "train", "report", "export", "serve", "bench"} <= verbs
+    assert {"prepare", "train", "report", "export", "serve", "bench", "refresh"} <= verbs
 
 
 @pytest.fixture
@@ -63,21 +64,32 @@ def workplace(tmp_path: Path) -> Path:
 @pytest.mark.timeout(900)
 def test_a_strangers_folder_becomes_a_served_model_by_the_page_alone(workplace: Path) -> None:
     port = free_port()
-    *lines, last = [line for line in commands(OWN) if not line.startswith(". ")]
-    assert " bench " in last
+    lines = [line for line in commands(OWN) if not line.startswith(". ")]
     serve = next(line for line in lines if line.startswith("psad serve "))
-    for line in [*lines[: lines.index(serve)], last]:
-        short = next((more for verb, more in BRIEF.items() if line.startswith(verb)), "")
-        run(line + ("" if "lambdamart" in line else short), workplace, port)
+    asked = [line for line in lines if line.startswith("curl ")]
+    before, after = lines[: lines.index(serve)], lines[lines.index(serve) + 1 :]
+
+    def follow(steps: list[str]) -> None:
+        for line in steps:
+            short = next((more for verb, more in BRIEF.items() if line.startswith(verb)), "")
+            run(line + ("" if "lambdamart" in line else short), workplace, port)
+
+    follow(before)
+    assert asked
     with server(serve, workplace, port):
-        for line in lines[lines.index(serve) + 1 :]:
-            assert line.startswith("curl ")
+        for line in asked:
             answer = json.loads(run(line.replace(":8000/", f":{port}/"), workplace, port))
             assert answer["fallback"] is None
+    follow([line for line in after if line not in asked])
     for file in ("datasets/mine/summary.html", "runs/mine/curves.svg", "runs/mine/report.html"):
         assert file in OWN
         assert (workplace / file).stat().st_size > 1000
     assert (workplace / "build/beside-trees.html").exists()
+    one, two, three = (Bundle.load(workplace / "bundles/mine" / name).manifest for name in "123")
+    assert (one.refreshed, three.refreshed) == (None, None)
+    assert two.refreshed is not None
+    assert two.refreshed.version == "1"
+    assert len(three.config["ancestors"]) == 1
 
 
 def test_the_settings_and_their_defaults_are_those_of_the_service() -> None:
