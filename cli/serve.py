@@ -28,6 +28,8 @@ HELP = {
     "max_history": "Longer histories get 422.",
     "max_inflight": "Requests inside the process; beyond it: overload.",
     "max_queue": "Requests waiting for the model; beyond it: overload.",
+    "max_batch": "Requests in one body of /rerank/batch; more get 422.",
+    "max_batch_body_bytes": "Larger batches get 413.",
     "api_key": "Bearer key that callers must send; safer given as the variable.",
     "admin_key": "Bearer key of /admin, which is off without one; not the callers' key.",
     "watch_seconds": "Look this often whether another version was published; 0: only at the start.",

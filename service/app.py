@@ -17,7 +17,8 @@ from starlette.responses import Response
 
 from service import docs, logs
 from service.admin import add_admin
-from service.boundary import RERANK_PATHS, Boundary
+from service.batch import Batch
+from service.boundary import BATCH_PATHS, RERANK_PATHS, Boundary
 from service.engine import check_runtime
 from service.errors import ApiError, error_response
 from service.info import describe, package_version
@@ -43,6 +44,7 @@ class Service:
         self.models = Models(settings, self.metrics, self.worker.learn)
         self.shadow = Shadow(self.models, self.metrics)
         self.reranker = Reranker(settings, self.models, self.worker, self.metrics, self.shadow)
+        self.batch = Batch(settings, self.reranker, self.metrics)
 
     @property
     def ready(self) -> bool:
@@ -113,6 +115,12 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             path, service.reranker.answer, methods=["POST"], response_model=None,
             summary="Rerank candidates", operation_id=path.strip("/").replace("/", "_"),
             responses=docs.RERANK_RESPONSES, openapi_extra=docs.RERANK_REQUEST,
+        )  # fmt: skip
+    for path in BATCH_PATHS:
+        app.add_api_route(
+            path, service.batch.answer, methods=["POST"], response_model=None,
+            summary="Rerank several lists", operation_id=path.strip("/").replace("/", "_"),
+            responses=docs.BATCH_RESPONSES, openapi_extra=docs.BATCH_REQUEST,
         )  # fmt: skip
 
     async def live() -> State:

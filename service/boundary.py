@@ -22,6 +22,7 @@ from service.settings import Settings
 from service.visit import Visit, count
 
 RERANK_PATHS: Final = ("/rerank", "/v1/rerank")
+BATCH_PATHS: Final = ("/rerank/batch", "/v1/rerank/batch")
 OPEN_PATHS: Final = frozenset(
     ("/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready", "/metrics")
 )
@@ -49,6 +50,8 @@ class Boundary:
         answer = _Answer(send, visit)
         if scope["path"] not in RERANK_PATHS:
             await self._guarded(scope, receive, answer)
+            if answer.status != 200 and scope["path"] in BATCH_PATHS:  # else each is counted
+                self._metrics.answered(answer.status, perf_counter() - visit.arrived)
             return
         self._metrics.inflight.inc()
         try:

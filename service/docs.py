@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service.schemas import ErrorResponse, RerankRequest, RerankResponse, Trial
+from service.schemas import BatchRequest, BatchResponse, ErrorResponse, RerankResponse, Trial
 
 _TEMPLATE = "#/components/schemas/{model}"
 _ERRORS = {
@@ -55,8 +55,19 @@ RERANK_REQUEST: dict[str, Any] = {
         },
     }
 }
-
-
+BATCH_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": BatchResponse},
+    **{status: RERANK_RESPONSES[status] for status in (400, 401, 413)},
+    422: {"model": ErrorResponse, "description": "The body is no batch, or one of too many."},
+}
+BATCH_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": _TEMPLATE.format(model="BatchRequest")}}
+        },
+    }
+}
 TRIAL_REQUEST: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -72,8 +83,8 @@ def document(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, routes=app.routes,
                                  description=app.description)  # fmt: skip
-            request = RerankRequest.model_json_schema(ref_template=_TEMPLATE)
-            parts = {**request.pop("$defs", {}), "RerankRequest": request}
+            request = BatchRequest.model_json_schema(ref_template=_TEMPLATE)
+            parts = {**request.pop("$defs", {}), "BatchRequest": request}
             schema.setdefault("components", {}).setdefault("schemas", {}).update(parts)
             app.openapi_schema = schema
         return app.openapi_schema

@@ -46,6 +46,7 @@ class Metrics:
         self.history = histogram("history_length", "History items a request", _LENGTHS)
         self.fallback = counter("fallback", "Answers without scores, by reason", "reason")
         self.shed = counter("shed", "Requests that were not given to the model", "reason")
+        self.batch = histogram("batch_size", "Requests of one /rerank/batch", _LENGTHS)
         self.inflight = gauge("inflight_requests", "Requests being worked on", "livesum")
         self.model_info = gauge("model_info", "1 for the version served", "livemax",
                                 "name", "version")  # fmt: skip

@@ -36,8 +36,11 @@ _RANGES: Final = (
 Path = tuple[str | int, ...]
 
 
-def refusal(error: ValidationError) -> ApiError:
-    """The ApiError for a failed validation: 400 where the body is not JSON, else 422."""
+def refusal(error: ValidationError, keys: Sequence[str] = TOP_KEYS) -> ApiError:
+    """The ApiError for a failed validation: 400 where the body is not JSON, else 422.
+
+    `keys` are those that the body itself may have.
+    """
     if error.error_count() > _SOUGHT:
         return ApiError(422, "invalid", "more is wrong with this body than can be listed")
     faults = error.errors(include_url=False, include_input=False, include_context=True)
@@ -48,7 +51,7 @@ def refusal(error: ValidationError) -> ApiError:
     worst = too_long[:1] or [fault for fault in faults if _progress(fault) == furthest]
     unknown = [fault for fault in worst if fault["type"] == "extra_forbidden"]
     if unknown:
-        return _unknown_key(_path(unknown[0]))
+        return _unknown_key(_path(unknown[0]), keys)
     return _wrong_value(worst)
 
 
@@ -68,9 +71,9 @@ def _why(fault: ErrorDetails) -> str:
     return str(fault.get("ctx", {}).get("error", "it cannot be parsed"))
 
 
-def _unknown_key(path: Path) -> ApiError:
+def _unknown_key(path: Path, keys: Sequence[str]) -> ApiError:
     key = str(path[-1])
-    known = _keys_at(path[:-1])
+    known = _keys_at(path[:-1]) if path[1:] else keys
     near = nearest(key[:64], known)
     hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(known)}"
     place = (*path[:-1], clipped(key))
@@ -80,8 +83,6 @@ def _unknown_key(path: Path) -> ApiError:
 
 
 def _keys_at(path: Path) -> Sequence[str]:
-    if not path:
-        return TOP_KEYS
     if path[0] == "candidates":
         return ITEM_KEYS
     return ("id", "features")
@@ -102,7 +103,7 @@ def _wrong_value(faults: Sequence[ErrorDetails]) -> ApiError:
     return ApiError(422, "invalid", f"expected {_or(same)}", param)
 
 
-_LISTS: Final = ("candidates", "candidates.id", "history")
+_LISTS: Final = ("candidates", "candidates.id", "history", "requests")
 
 
 def _message(fault: ErrorDetails) -> str:

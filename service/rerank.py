@@ -54,18 +54,31 @@ class Reranker:
     async def answer(self, request: Request) -> Response:
         """The response; raises ApiError for what is answered by an error."""
         visit: Visit = request.scope["visit"]
-        self._inside += 1
+        overloaded = self.enter()
         try:
-            return await self._answer(request, visit)
+            self.refuse(overloaded)
+            body = await read_body(request, self._settings.max_body_bytes)
+            return await self.answer_body(body, visit, overloaded)
         finally:
-            self._inside -= 1
+            self.leave()
 
-    async def _answer(self, request: Request, visit: Visit) -> Response:
-        overloaded = self._inside > self._settings.max_inflight
+    def enter(self) -> bool:
+        """Count a request in, until it leaves; whether it is one too many."""
+        self._inside += 1
+        return self._inside > self._settings.max_inflight
+
+    def leave(self) -> None:
+        """Count a request out."""
+        self._inside -= 1
+
+    def refuse(self, overloaded: bool) -> None:
+        """Raise ApiError for one too many where that is an error: it is not even decoded."""
         if overloaded and self._settings.on_failure == "error":
             self._metrics.shed.labels("inflight").inc()
-            raise failure("overload")  # not even decoded
-        body = await read_body(request, self._settings.max_body_bytes)
+            raise failure("overload")
+
+    async def answer_body(self, body: bytes, visit: Visit, overloaded: bool) -> Response:
+        """The response to a body that was read; raises as `answer` does."""
         model = self._models.current
         asked = self._decode(body, model, visit)
         if model is not None:
