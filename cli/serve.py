@@ -35,6 +35,12 @@ HELP = {
     "watch_seconds": "Look this often whether another version was published; 0: only at the start.",
     "page": "A page at / to look at lists before and after; for people, not for production: "
     "its samples are lists of real users.",
+    "shown_log": "A folder to write what was shown into, for `psad join`.",
+    "shown_log_percent": "Share of the users whose lists are written, always the same ones.",
+    "shown_log_features": "Write the features of users too.",
+    "shown_log_file_mb": "A file ends at this size.",
+    "shown_log_file_seconds": "A file ends at this age.",
+    "shown_log_max_mb": "Size of the folder, from which on its oldest files are removed.",
     "stop_seconds": "Time that requests in flight have after SIGTERM.",
 }
 

@@ -30,6 +30,7 @@ from service.rerank import Reranker
 from service.schemas import Info, State
 from service.settings import Settings
 from service.shadow import Shadow
+from service.shown import ShownLog
 from service.worker import Worker
 
 
@@ -43,7 +44,10 @@ class Service:
         self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
         self.models = Models(settings, self.metrics, self.worker.learn)
         self.shadow = Shadow(self.models, self.metrics)
-        self.reranker = Reranker(settings, self.models, self.worker, self.metrics, self.shadow)
+        self.shown = ShownLog(settings, self.metrics) if settings.shown_log else None
+        self.reranker = Reranker(
+            settings, self.models, self.worker, self.metrics, self.shadow, self.shown
+        )
         self.batch = Batch(settings, self.reranker, self.metrics)
 
     @property
@@ -58,6 +62,8 @@ class Service:
         self.worker.start()
         self.shadow.start()
         self.lag.start()
+        if self.shown is not None:
+            self.shown.start()
         logs.event("starting", bundle=self.settings.bundle.name, device=self.settings.device)
         tasks = [asyncio.create_task(self.models.load())]
         if self.settings.device != "cpu":
@@ -74,6 +80,8 @@ class Service:
             self.worker.stop()
             self.shadow.stop()
             self.models.close()
+            if self.shown is not None:
+                await asyncio.to_thread(self.shown.stop)
             logs.event("stopped")
 
 

@@ -20,6 +20,7 @@ STAGES: Final = ("decode", "queue", "encode", "score", "order")
 STATUSES: Final = (200, 400, 401, 404, 405, 413, 422, 429, 500, 503, 504)
 SHED: Final = ("inflight", "queue", "deadline")
 RELOADS: Final = ("success", "failure")
+DROPPED: Final = ("queue", "disk", "unfit", "failed")
 SHADOWED: Final = ("scored", "dropped", "failed")
 
 _SECONDS: Final = (
@@ -67,6 +68,9 @@ class Metrics:
         self.shadow_first = counter("shadow_same_first", "Lists that both begin alike")
         self.shadow_requests = counter("shadow_requests", "Requests for the shadow", "result")
         self.shadow_seconds = histogram("shadow_duration_seconds", "What it took", seconds)
+        self.shown_written = counter("shown_written", "Shown lists that were written down")
+        self.shown_dropped = counter("shown_dropped", "Shown lists that were not", "reason")
+        self.shown_removed = counter("shown_removed_files", "Files that went to keep the bound")
         self.objective.set(objective)
         self._preset()
 
@@ -83,6 +87,8 @@ class Metrics:
             self.shed.labels(cause)
         for result in RELOADS:
             self.reload.labels(result)
+        for why in DROPPED:
+            self.shown_dropped.labels(why)
         for result in SHADOWED:
             self.shadow_requests.labels(result)
         self.unknown_features.labels(OTHER)

@@ -23,6 +23,7 @@ from service.metrics import Metrics
 from service.models import Model, Models
 from service.settings import Settings
 from service.shadow import Shadow
+from service.shown import ShownLog
 from service.visit import Visit
 from service.worker import Shed, Worker
 
@@ -35,9 +36,10 @@ class Reranker:
     """Answers requests with whatever model is current."""
 
     def __init__(
-        self, settings: Settings, models: Models, worker: Worker, metrics: Metrics, shadow: Shadow
-    ) -> None:
-        self._settings, self._models, self._shadow = settings, models, shadow
+        self, settings: Settings, models: Models, worker: Worker, metrics: Metrics, shadow: Shadow,
+        shown: ShownLog | None = None,
+    ) -> None:  # fmt: skip
+        self._settings, self._models, self._shadow, self._shown = settings, models, shadow, shown
         self._worker, self._metrics = worker, metrics
         self._seldom = logs.Seldom()
         self._inside = 0
@@ -93,7 +95,7 @@ class Reranker:
             return self._fall_back(fault, asked, model, visit)
         if model is not None and visit.order is not None:
             self._shadow.offer(asked, body, model, visit.order)
-        return _response(visit, model, results, None)
+        return self._respond(visit, asked, model, results, None)
 
     def _of_user(self, asked: Asked, body: bytes, model: Model) -> tuple[Asked, Model]:
         """Whose the user is, where two versions answer; the request as that one reads it."""
@@ -147,7 +149,16 @@ class Reranker:
         if (asked.on_failure or self._settings.on_failure) == "error":
             raise failure(reason)
         visit.fallback = reason
-        return _response(visit, model, _incoming(asked, model), reason)
+        return self._respond(visit, asked, model, _incoming(asked, model), reason)
+
+    def _respond(
+        self, visit: Visit, asked: Asked, model: Model | None, results: Results,
+        fallback: Reason | None,
+    ) -> Response:  # fmt: skip
+        response = _response(visit, model, results, fallback)
+        if self._shown is not None:
+            self._shown.offer(asked, model, results, visit)
+        return response
 
 
 def _length(asked: Asked, model: Model | None) -> int:

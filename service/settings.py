@@ -42,6 +42,12 @@ class Settings(BaseModel):
     admin_key: SecretStr | None = Field(default=None, min_length=1)  # turns /admin on, and opens it
     watch_seconds: float = Field(default=2.0, ge=0, le=3_600)  # between looks at CURRENT; 0: none
     page: bool = False  # a page at / that shows lists before and after
+    shown_log: Path | None = None  # a folder for what was shown, one row an item
+    shown_log_percent: float = Field(default=100.0, gt=0, le=100)  # of the users, always the same
+    shown_log_features: bool = False  # the users' features too
+    shown_log_file_mb: float = Field(default=64.0, gt=0)  # a file ends at this size
+    shown_log_file_seconds: float = Field(default=3_600.0, gt=0)  # or at this age
+    shown_log_max_mb: float = Field(default=10_000.0, gt=0)  # of the folder; the oldest files go
     stop_seconds: int = Field(default=20, ge=1)  # time for requests in flight after SIGTERM
 
     @classmethod
