@@ -21,6 +21,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import Verbs
+from cli.join import add_join
 from cli.publish import add_publish
 from cli.serve import add_serve
 from features.runtime import refuse_telemetry
@@ -350,6 +351,7 @@ def export(
 
 add_serve(app)
 add_publish(app)
+add_join(app)
 
 
 @app.command()

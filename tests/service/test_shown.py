@@ -272,6 +272,7 @@ def test_a_file_cut_anywhere_keeps_its_whole_lists(cut: int) -> None:
     assert end_of_whole_lists(text[:left] + b"\0" * 64) == wanted  # as a crash of the machine may
 
 
+ROOT = Path(__file__).parents[2]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -286,7 +287,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_what_a_killed_writer_left_is_recovered_and_a_living_ones_is_not(log: Path) -> None:
     living = files(log)
     living.write(HEADER, one_list("living").encode())
-    done = subprocess.run([sys.executable, "-c", KILLED, str(log)], check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(log)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     assert len(list(log.glob(".shown-*"))) == 2
     assert files(log).recover() == 1
