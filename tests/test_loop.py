@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import os
-import signal
-import subprocess
-import sys
+import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +17,7 @@ import pytest
 from cli.demo_service import free_port
 from data.dataset import Dataset
 from tests.service.conftest import ITEMS, write_bundle
-from tests.service.test_process import until_ready
+from tests.shell import run, server
 
 ROOT = Path(__file__).parents[1]
 PEOPLE, TURNS, CANDIDATES, TOP = 40, 9, 9, 4
@@ -35,20 +30,6 @@ kind = "categorical"
 [item.price]
 kind = "numeric"
 """
-
-
-@contextmanager
-def served(bundle: Path, shown: Path) -> Iterator[str]:
-    port = str(free_port())
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("RERANK_")}
-    environ |= {"RERANK_BUNDLE": str(bundle), "RERANK_PORT": port, "RERANK_DEADLINE_MS": "5000"}
-    environ |= {"RERANK_SHOWN_LOG": str(shown), "RERANK_SHOWN_LOG_FILE_MB": "0.05"}
-    process = subprocess.Popen([sys.executable, "-m", "service"], env=environ, cwd=ROOT)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) in (0, -signal.SIGTERM)
 
 
 async def load(url: str) -> list[dict[str, Any]]:
@@ -94,33 +75,30 @@ def clicked(answers: list[dict[str, Any]], path: Path) -> set[tuple[str, str]]:
     return {(name, item) for name, item, _ in clicks}
 
 
-def psad(*words: Any) -> str:
-    line = [sys.executable, "-m", "cli.main", *map(str, words)]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 @pytest.mark.slow
-def test_a_model_learns_from_what_the_service_showed_and_people_clicked(tmp_path: Path) -> None:
-    logs, shown, out = tmp_path / "logs", tmp_path / "shown", tmp_path / "joined"
+def test_a_model_learns_from_what_the_service_showed_and_people_clicked(
+    tmp_path: Path,
+) -> None:
+    page = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^## 7\..*?^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    serve, join, prepare, train = block.splitlines()
+    port, logs, shown = free_port(), tmp_path / "my_logs", tmp_path / "shown"
     logs.mkdir()
     rows = [(item, "xyz"[i % 3], i % 10) for i, item in enumerate(ITEMS)]
     pl.DataFrame(rows, ("item_id", "brand", "price"), orient="row").write_csv(logs / "items.csv")
     (logs / "schema.toml").write_text(SCHEMA)
-    with served(write_bundle(tmp_path), shown) as url:
-        with httpx.Client(base_url=url, trust_env=False) as client:
-            until_ready(client)
-            answers = asyncio.run(load(url))
-            text = client.get("/metrics").text
-        assert 'rerank_shown_dropped_total{reason="queue"} 0.0' in text
+    write_bundle(tmp_path).rename(tmp_path / "bundles" / "mine")
+    with server(f"{serve} --shown-log-file-mb 0.05 --deadline-ms 5000", tmp_path, port):
+        url = f"http://127.0.0.1:{port}"
+        answers = asyncio.run(load(url))
+        text = httpx.get(f"{url}/metrics", trust_env=False).text
+    assert 'rerank_shown_dropped_total{reason="queue"} 0.0' in text
     assert not [one for one in shown.iterdir() if one.name.startswith(".")]
     assert len(list(shown.iterdir())) > 1  # 50 kB each
     wanted = clicked(answers, tmp_path / "clicks.csv")
-    said = psad("join", shown, tmp_path / "clicks.csv", "--out", out, "--tables", logs)
-    assert "clicks that came again: 1\n" in said
+    assert "clicks that came again: 1\n" in run(join, tmp_path, port)
 
-    log = pl.read_parquet(out / "impressions" / "*.parquet")
+    log = pl.read_parquet(tmp_path / "joined" / "impressions" / "*.parquet")
     assert len(log) == PEOPLE * TURNS * TOP  # below top_k nothing was shown, nor is it here
     found = {(one["list_id"], one["rerank_position"]): one for one in log.to_dicts()}
     for one in answers:
@@ -130,8 +108,7 @@ def test_a_model_learns_from_what_the_service_showed_and_people_clicked(tmp_path
     positives = log.filter(pl.col("label") == 1).select("list_id", "item_id")
     assert set(positives.iter_rows()) == wanted
 
-    psad("prepare", out, tmp_path / "dataset")
-    dataset = Dataset.load(tmp_path / "dataset")
-    assert dataset.info["lists"] == PEOPLE * TURNS
-    psad("train", tmp_path / "dataset", tmp_path / "run", "epochs=2", "teacher=false")
-    psad("export", tmp_path / "run", tmp_path / "bundles" / "next" / "1")
+    run(prepare, tmp_path, port)
+    assert Dataset.load(tmp_path / "datasets" / "next").info["lists"] == PEOPLE * TURNS
+    run(f"{train} epochs=2 teacher=false", tmp_path, port)
+    run("psad export runs/next bundles/mine/2", tmp_path, port)
