@@ -21,6 +21,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import Verbs
+from cli.join import add_join
 from cli.publish import add_publish
 from cli.refresh import add_refresh
 from cli.serve import add_serve
@@ -366,6 +367,7 @@ def export(
 
 add_serve(app)
 add_publish(app)
+add_join(app)
 add_refresh(app)
 add_store(app)
 

@@ -17,7 +17,8 @@ from starlette.responses import Response
 
 from service import docs, logs
 from service.admin import add_admin
-from service.boundary import RERANK_PATHS, Boundary
+from service.batch import Batch
+from service.boundary import BATCH_PATHS, RERANK_PATHS, Boundary
 from service.drain import Drain
 from service.engine import check_runtime
 from service.errors import ApiError, error_response
@@ -31,6 +32,7 @@ from service.rerank import Reranker
 from service.schemas import Info, State
 from service.settings import Settings
 from service.shadow import Shadow
+from service.shown import ShownLog
 from service.store.choose import open_store
 from service.store.events import add_events
 from service.store.lookup import Lookup
@@ -57,9 +59,11 @@ class Service:
         self.store = open_store(url, settings.store_days) if url else None
         seconds = settings.store_ms / 1_000.0
         self.lookup = Lookup(self.store, seconds, self.metrics) if self.store else None
+        self.shown = ShownLog(settings, self.metrics) if settings.shown_log else None
         self.reranker = Reranker(
-            settings, self.models, self.worker, self.metrics, self.shadow, self.lookup
+            settings, self.models, self.worker, self.metrics, self.shadow, self.lookup, self.shown
         )
+        self.batch = Batch(settings, self.reranker, self.metrics)
 
     @property
     def ready(self) -> bool:
@@ -75,6 +79,8 @@ class Service:
         self.lag.start()
         if self.lookup is not None:
             self.lookup.start()
+        if self.shown is not None:
+            self.shown.start()
         logs.event("starting", bundle=self.settings.bundle.name, device=self.settings.device)
         tasks = [asyncio.create_task(self.models.load())]
         if self.settings.device != "cpu" or self.settings.workers > 1:
@@ -100,6 +106,8 @@ class Service:
             self.models.close()
             if self.traces is not None:
                 await asyncio.to_thread(self.traces.stop)
+            if self.shown is not None:
+                await asyncio.to_thread(self.shown.stop)
             logs.event("stopped")
 
 
@@ -143,6 +151,12 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             path, service.reranker.answer, methods=["POST"], response_model=None,
             summary="Rerank candidates", operation_id=path.strip("/").replace("/", "_"),
             responses=docs.RERANK_RESPONSES, openapi_extra=docs.RERANK_REQUEST,
+        )  # fmt: skip
+    for path in BATCH_PATHS:
+        app.add_api_route(
+            path, service.batch.answer, methods=["POST"], response_model=None,
+            summary="Rerank several lists", operation_id=path.strip("/").replace("/", "_"),
+            responses=docs.BATCH_RESPONSES, openapi_extra=docs.BATCH_REQUEST,
         )  # fmt: skip
 
     async def live() -> State:

@@ -26,6 +26,7 @@ from service.traces import Traces
 from service.visit import Visit, count
 
 RERANK_PATHS: Final = ("/rerank", "/v1/rerank")
+BATCH_PATHS: Final = ("/rerank/batch", "/v1/rerank/batch")
 OPEN_PATHS: Final = frozenset(
     ("/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready", "/metrics")
 )
@@ -56,10 +57,14 @@ class Boundary:
         visit = Visit(
             _request_id(scope), now, begun, self._lag.seconds(), whole_by=begun + self._seconds
         )
+        if "left" in scope:
+            visit.left = scope["left"]
         scope["visit"] = visit
         answer = _Answer(send, visit, self._drain)
         if scope["path"] not in RERANK_PATHS:
             await self._guarded(scope, receive, answer)
+            if answer.status != 200 and scope["path"] in BATCH_PATHS:  # else each is counted
+                self._metrics.answered(answer.status, perf_counter() - visit.arrived)
             return
         self._metrics.inflight.inc()
         try:

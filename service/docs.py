@@ -13,9 +13,10 @@ from starlette.responses import Response
 
 from service.headers import of_docs
 from service.schemas import (
+    BatchRequest,
+    BatchResponse,
     ErrorResponse,
     EventsRequest,
-    RerankRequest,
     RerankResponse,
     Trial,
 )
@@ -69,8 +70,19 @@ RERANK_REQUEST: dict[str, Any] = {
         },
     }
 }
-
-
+BATCH_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": BatchResponse},
+    **{status: RERANK_RESPONSES[status] for status in (400, 401, 413)},
+    422: {"model": ErrorResponse, "description": "The body is no batch, or one of too many."},
+}
+BATCH_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": _TEMPLATE.format(model="BatchRequest")}}
+        },
+    }
+}
 TRIAL_REQUEST: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -111,7 +123,7 @@ def document(app: FastAPI) -> None:
             schema = get_openapi(title=app.title, version=app.version, routes=app.routes,
                                  description=app.description)  # fmt: skip
             bodies: list[type[BaseModel]] = [
-                RerankRequest,
+                BatchRequest,
                 *([EventsRequest] if "/events" in schema["paths"] else []),
             ]
             for body in bodies:

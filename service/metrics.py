@@ -26,6 +26,7 @@ CUT: Final = ("large", "slow", "invalid", "stuck")
 KEYS: Final = ("api", "admin")
 STORE_READS: Final = ("hit", "miss", "timeout", "error")
 EVENTS: Final = ("added", "known", "failed")
+DROPPED: Final = ("queue", "disk", "unfit", "failed")
 SHADOWED: Final = ("scored", "dropped", "failed")
 
 _SECONDS: Final = (
@@ -52,6 +53,7 @@ class Metrics:
         self.history = histogram("history_length", "History items a request", _LENGTHS)
         self.fallback = counter("fallback", "Answers without scores, by reason", "reason")
         self.shed = counter("shed", "Requests that were not given to the model", "reason")
+        self.batch = histogram("batch_size", "Requests of one /rerank/batch", _LENGTHS)
         self.inflight = gauge("inflight_requests", "Requests being worked on", "livesum")
         self.model_info = gauge("model_info", "1 for the version served", "liveall",
                                 "name", "version")  # fmt: skip
@@ -83,6 +85,9 @@ class Metrics:
         self.store_reads = counter("store_reads", "Users sought in the store, by result", "result")
         self.store_down = gauge("store_down", "1 while the store does not answer", "livemax")
         self.events = counter("events", "Events sent for histories, by result", "result")
+        self.shown_written = counter("shown_written", "Shown lists that were written down")
+        self.shown_dropped = counter("shown_dropped", "Shown lists that were not", "reason")
+        self.shown_removed = counter("shown_removed_files", "Files that went to keep the bound")
         self.objective.set(objective)
         self.workers.set(1)
         self._preset()
@@ -104,6 +109,8 @@ class Metrics:
             self.store_reads.labels(result)
         for result in EVENTS:
             self.events.labels(result)
+        for why in DROPPED:
+            self.shown_dropped.labels(why)
         for result in SHADOWED:
             self.shadow_requests.labels(result)
         for cut in CUT:

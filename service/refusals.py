@@ -107,7 +107,7 @@ def _wrong_value(faults: Sequence[ErrorDetails]) -> ApiError:
     return ApiError(422, "invalid", f"expected {_or(same)}", param)
 
 
-_LISTS: Final = ("candidates", "candidates.id", "history", "events")
+_LISTS: Final = ("candidates", "candidates.id", "history", "events", "requests")
 
 
 def _message(fault: ErrorDetails) -> str:

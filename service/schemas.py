@@ -202,6 +202,24 @@ class ErrorResponse(BaseModel):
     error: ErrorFields
 
 
+class BatchRequest(_Described):
+    """Several lists to be put in a better order, each as for /rerank."""
+
+    requests: list[RerankRequest]
+
+
+class BatchError(ErrorResponse):
+    """One of them that is answered by an error."""
+
+    status: int = Field(description="what /rerank would have answered it with")
+
+
+class BatchResponse(BaseModel):
+    """The answers, in the order of the requests."""
+
+    responses: list[RerankResponse | BatchError]
+
+
 class State(BaseModel):
     """Answer of a probe."""
 

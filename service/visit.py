@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Literal
@@ -15,6 +15,11 @@ from service.metrics import Metrics
 _SCORES_COUNTED = 10  # of the items returned: enough for a distribution, cheap for long lists
 
 
+def _there() -> bool:
+    """Where the server does not tell."""
+    return False
+
+
 @dataclass(slots=True)
 class Visit:
     """One request. Stages in seconds, filled in as they are passed."""
@@ -24,6 +29,7 @@ class Visit:
     begun: float  # perf_counter of its first byte
     lag: float = 0.0  # seconds by which the event loop was late then
     whole_by: float = math.inf  # perf_counter by which the request must have arrived whole
+    left: Callable[[], bool] = _there  # whether nobody is left to answer; asked from any thread
     mode: Mode = "scorer"  # what a request gets that does not choose
     decoding: float = 0.0  # perf_counter when the first stage began
     stages: dict[str, float] = field(default_factory=dict)
