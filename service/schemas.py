@@ -264,6 +264,7 @@ class LimitsInfo(BaseModel):
     history: int
     inflight: int
     queue: int
+    batch: int = Field(description="requests of one /rerank/batch")
     deadline_ms: float
 
 

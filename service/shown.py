@@ -26,7 +26,8 @@ from service.visit import Visit
 _ROWS: Final = 50_000  # that may wait: some 20 MB
 _TICK: Final = 0.1  # seconds between looks at the queue: a kill loses what came since
 _BLOCK: Final = 1 << 18  # bytes that are written at once
-_BREATH: Final = 1e-4  # seconds between two lists: requests need the interpreter more
+_BREATH: Final = 1e-4  # seconds after so many lists: requests need the interpreter more
+_LISTS: Final = 4
 _PAUSE: Final = 1.0  # seconds without a try after the disk refused
 
 
@@ -112,8 +113,11 @@ class ShownLog:
     def _write(self) -> None:
         """Write what waits, whole lists at once, until nothing does or the disk refuses."""
         blocks: dict[str, list[str]] = {}
-        size = 0
+        size = taken = 0
         while self._queue:
+            taken += 1
+            if taken % _LISTS == 0 and not self._stopping.is_set():
+                time.sleep(_BREATH)
             layout, one = self._queue.popleft()
             self._got += len(one.results)
             try:
@@ -127,7 +131,6 @@ class ShownLog:
                 if not self._put_down(blocks):
                     return
                 blocks, size = {}, 0
-            time.sleep(_BREATH)
         self._put_down(blocks)
 
     def _put_down(self, blocks: dict[str, list[str]]) -> bool:
