@@ -36,9 +36,9 @@ def serve(settings: Settings) -> None:
     if settings.workers > 1:
         run_workers(settings, **server)
         return
-    from service.app import create_app  # not before: it imports prometheus_client
+    from service.app import create_alone  # not before: it imports prometheus_client
 
-    uvicorn.run(create_app(settings), **server)
+    uvicorn.run(create_alone(settings), **server)
 
 
 def _refuse_taken(host: str, port: int) -> None:

@@ -2,6 +2,11 @@
 
 How long a job takes is learnt for each kind apart: a generated list takes several times a score.
 
+A queue that never empties serves everybody late and nobody more: where all jobs of a tenth of a
+second had to wait, the wait ahead of new ones is held to a few jobs' time and the rest is sent away
+at once, until for a second none had to be (after CoDel, Nichols and Jacobson 2012). A burst is no
+such queue.
+
 A job that cannot make its deadline is not begun; one that is under way is waited for a little
 longer and its late result still used. What is promised is judged on the event loop, never by the
 thread: a model that hangs holds its thread, not the callers.
@@ -11,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -23,6 +29,11 @@ from service.errors import Fallback
 
 _WEIGHT: Final = 0.2  # of the newest time in the moving average
 _JUMP: Final = 4.0  # one time counts at most as this many averages: a hiccup is not a trend
+_LOOK_SECONDS: Final = 0.1  # the shortest wait in such a time tells a standing queue from a burst
+_STANDING: Final = 4.0  # usual jobs' time that the shortest wait is in one
+_HELD_SECONDS: Final = 1.0  # after the last job that was sent away, until it stands no more
+_ALLOWED: Final = 5.0  # … that may be ahead of a new job while there is one
+_LEAST: Final = 0.001  # seconds: shorter ones are counted as if they took so long
 _PROBE_SECONDS: Final = 0.1  # between trial runs while the average says that nothing can make it
 
 
@@ -71,6 +82,10 @@ class Worker:
         self._waiting = Counter[str]()  # by kind
         self._busy_since: float | None = None
         self._busy_with = ""
+        self._usual = _LEAST  # seconds a job takes, of whatever kind
+        self._shortest = math.inf  # wait since the last look
+        self._look_at = self._held_until = 0.0
+        self.standing = False
         self._probe_at = defaultdict[str, float](float)  # by kind
         self._thread: threading.Thread | None = None
         self.averages = defaultdict[str, float](float)  # seconds a job of a kind takes, of late
@@ -123,7 +138,11 @@ class Worker:
         with self._lock:
             if self.waiting >= self._limit:
                 raise Shed("queue")
-            if now + self._expected(now, job.kind) <= job.deadline:
+            ahead = self._ahead(now)
+            if self.standing and ahead > _ALLOWED * self._usual:
+                self._held_until = now + _HELD_SECONDS
+                raise Shed("queue")
+            if now + ahead + self.averages[job.kind] <= job.deadline:
                 self._enqueue(job)
                 return
             idle = not self.waiting and self._busy_since is None
@@ -136,14 +155,14 @@ class Worker:
         self._waiting[job.kind] += 1
         self._queue.put(job)
 
-    def _expected(self, now: float, kind: str) -> float:
-        """Seconds until a job queued now would end."""
+    def _ahead(self, now: float) -> float:
+        """Seconds until a job queued now would begin."""
         ahead = sum(count * self.averages[other] for other, count in self._waiting.items())
         if self._busy_since is not None:
             running, usual = now - self._busy_since, self.averages[self._busy_with]
             # one that runs longer than the average is expected to take as long again
             ahead += usual - running if running < usual else running
-        return ahead + self.averages[kind]
+        return ahead
 
     def _expire(self, job: _Job) -> None:
         """At the deadline: give up what has not begun, wait a little for what has."""
@@ -173,6 +192,7 @@ class Worker:
                 job.abandoned = True
                 _deliver(job, Left())
                 return
+            self._look(now, now - job.queued_at)
             job.begun_at = self._busy_since = now
             self._busy_with = job.kind
         outcome: Any
@@ -184,9 +204,19 @@ class Worker:
         if not job.probe:
             _deliver(job, outcome)
 
+    def _look(self, now: float, wait: float) -> None:
+        """A job begins that waited so long: does a queue stand?"""
+        self._shortest = min(self._shortest, wait)
+        if now >= self._look_at:
+            if self._shortest > _STANDING * self._usual:
+                self._held_until = now + _HELD_SECONDS
+            self.standing = now < self._held_until
+            self._shortest, self._look_at = math.inf, now + _LOOK_SECONDS
+
     def _finished(self, kind: str, seconds: float) -> None:
         with self._lock:
             self._busy_since = None
+        self._usual = max(_LEAST, _WEIGHT * seconds + (1 - _WEIGHT) * self._usual)
         self.learn(kind, seconds)
 
     def learn(self, kind: str, seconds: float) -> None:

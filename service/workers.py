@@ -42,7 +42,7 @@ def run_workers(settings: Settings, **server: Any) -> None:
     with _metrics_folder() as folder:
         os.environ |= variables(settings)  # the workers' own way to their settings
         config = uvicorn.Config(
-            "service.app:create_app", factory=True, workers=settings.workers,
+            "service.app:create_alone", factory=True, workers=settings.workers,
             timeout_worker_healthcheck=_PING_SECONDS, **server,
         )  # fmt: skip
         logs.set_up()

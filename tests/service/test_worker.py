@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.worker import Shed, Worker
+from service.worker import _ALLOWED, Shed, Worker, _Job
 
 
 @pytest.fixture
@@ -101,17 +101,17 @@ def test_each_kind_of_job_has_its_own_average(worker: Worker) -> None:
 def test_what_waits_and_runs_is_expected_to_take_its_own_time(worker: Worker) -> None:
     worker.averages |= {"scorer": 0.001, "generator": 0.01}
     worker._waiting.update({"scorer": 3, "generator": 2})
-    assert worker._expected(5.0, "scorer") == pytest.approx(0.024)
+    assert worker._ahead(5.0) == pytest.approx(0.023)
     worker._busy_since, worker._busy_with = 5.0, "generator"
-    assert worker._expected(5.004, "generator") == pytest.approx(0.023 + 0.006 + 0.01)
+    assert worker._ahead(5.004) == pytest.approx(0.023 + 0.006)
     worker._waiting.clear()
 
 
 def test_a_job_that_overruns_is_expected_to_go_on(worker: Worker) -> None:
     worker.averages[""] = 0.01
     worker._busy_since = 100.0
-    assert worker._expected(100.004, "") == pytest.approx(0.016)
-    assert worker._expected(103.0, "") == pytest.approx(3.01)
+    assert worker._ahead(100.004) == pytest.approx(0.006)
+    assert worker._ahead(103.0) == pytest.approx(3.0)
 
 
 def test_a_loop_that_closed_meanwhile_does_not_kill_the_thread(worker: Worker) -> None:
@@ -136,3 +136,71 @@ def test_what_has_not_begun_by_its_deadline_is_given_up_at_once(worker: Worker) 
         return waited
 
     assert asyncio.run(behind_a_slow_one()) < 1.0
+
+
+class Clocked:
+    """A worker whose thread is this one, by a clock that is set: jobs of 2 ms, one at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.worker = 100.0, Worker(limit=1_000, late=0.0)
+        monkeypatch.setattr("service.worker.perf_counter", lambda: self.now)
+        self.worker.averages[""] = self.worker._usual = 0.002
+        self.loop = asyncio.new_event_loop()
+        self.free_at, self.waits, self.shed = self.now, list[float](), list[str]()
+        self.arrived: list[float] = []  # of the jobs that wait
+
+    def job(self) -> Any:
+        job = _Job("", lambda: None, self.now + 0.05, self.loop, self.loop.create_future(), bool)
+        job.queued_at = self.now
+        return job
+
+    def offer(self, rate: float, seconds: float) -> None:
+        """Even arrivals; what is due to begin before the next one begins."""
+        end = self.now + seconds
+        while self.now < end:
+            arrives = self.now + 1.0 / rate
+            while self.arrived and max(self.free_at, self.arrived[0]) < arrives:
+                begins = max(self.free_at, self.arrived[0])
+                self.worker._waiting[""] -= 1
+                self.worker._queue.get()
+                self.waits.append(begins - self.arrived.pop(0))
+                self.worker._look(begins, self.waits[-1])
+                self.free_at = begins + 0.002
+            self.now = arrives
+            try:
+                self.worker._admit(self.job())
+                self.arrived.append(self.now)
+            except Shed as shed:
+                self.shed.append(shed.cause)
+
+
+@pytest.fixture
+def clocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clocked]:
+    one = Clocked(monkeypatch)
+    yield one
+    one.loop.close()
+
+
+def test_a_queue_that_stands_is_held_short_and_the_rest_sent_away(clocked: Clocked) -> None:
+    clocked.offer(rate=750.0, seconds=3.0)  # half as much again as 500 jobs a second
+    late = clocked.waits[len(clocked.waits) // 2 :]
+    assert max(late) <= (_ALLOWED + 1) * 0.002 + 1e-9  # and the job under way
+    assert set(clocked.shed) == {"queue"}  # nobody came near the deadline
+    assert len(clocked.waits) >= 3.0 * 500 - 10  # and the thread was never without a job
+
+
+def test_a_queue_stands_no_more_when_the_load_is_over(clocked: Clocked) -> None:
+    clocked.offer(rate=1_000.0, seconds=1.0)
+    assert clocked.worker.standing
+    clocked.shed.clear()
+    clocked.offer(rate=250.0, seconds=2.0)
+    assert not clocked.worker.standing
+    assert len(clocked.shed) <= 1
+
+
+def test_a_burst_is_no_queue_that_stands(clocked: Clocked) -> None:
+    for _ in range(20):
+        clocked.offer(rate=10_000.0, seconds=0.002)  # twenty at once: 40 ms of work
+        clocked.offer(rate=50.0, seconds=0.1)
+    assert not clocked.shed
+    assert max(clocked.waits) > 2 * _ALLOWED * 0.002
