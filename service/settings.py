@@ -46,6 +46,7 @@ class Settings(BaseModel):
     admin_key: SecretStr | None = Field(default=None, min_length=1)  # turns /admin on, and opens it
     admin_keys_file: Path | None = None  # more such keys; service/keys.py
     watch_seconds: float = Field(default=2.0, ge=0, le=3_600)  # between looks at CURRENT; 0: none
+    in_memory_mb: float = Field(default=1_000.0, ge=0)  # a larger catalogue is a mapped file
     log_percent: float = Field(default=0.0, ge=0, le=100)  # of the requests, as a line each
     traces: bool = False  # OpenTelemetry spans, to where its own OTEL_* variables say
     page: bool = False  # a page at / that shows lists before and after
