@@ -39,7 +39,7 @@ HELP = {
     "admin_keys_file": "File of more keys of /admin, likewise.",
     "watch_seconds": "Look this often whether another version was published, or a file of keys "
     "changed; 0: only at the start.",
-    "in_memory_mb": "Read a catalogue up to this size into memory; a larger one stays a mapped file.",
+    "in_memory_mb": "Catalogues up to this size are read into memory; larger are mapped files.",
     "log_percent": "Log a line for this share of the requests: times and counts, no user, no item.",
     "traces": "OpenTelemetry traces, to where OTEL_EXPORTER_OTLP_ENDPOINT says (psad[traces]).",
     "page": "A page at / to look at lists before and after; for people, not for production: "

@@ -95,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = Settings.from_env() if settings is None else settings
     logs.set_up()
     service = Service(settings)
+    logs.count_lost(service.metrics.log_lost.inc)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Bounds]]:

@@ -78,6 +78,7 @@ class Metrics:
                                 "keys")  # fmt: skip
         self.connections_cut = counter("connections_cut", "Connections ended over what came",
                                        "reason")  # fmt: skip
+        self.log_lost = counter("log_lines_lost", "Log lines that could not be written")
         self.objective.set(objective)
         self.workers.set(1)
         self._preset()

@@ -120,10 +120,14 @@ class Models:
         """Follow the pointer for ever, looking at it this often."""
         while True:
             await asyncio.sleep(seconds)
-            stamp = await asyncio.to_thread(_stamp, self._home)
-            if stamp != self._seen and stamp is not None:
-                with contextlib.suppress(StartRefused):  # noted by `load`; what served goes on
-                    await self.load()
+            try:
+                stamp = await asyncio.to_thread(_stamp, self._home)
+                if stamp != self._seen and stamp is not None:
+                    with contextlib.suppress(StartRefused):  # noted by `load`; what served goes on
+                        await self.load()
+            except Exception as fault:  # no memory, no thread: it looks again
+                self._seen = None
+                self._failed(None, fault)
 
     def close(self) -> None:
         """Let go of every model: FastAPI remembers endpoints, and with them what they hold."""

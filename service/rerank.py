@@ -68,12 +68,15 @@ class Reranker:
         body = await read_body(request, self._settings.max_body_bytes)
         model = self._models.current
         asked = self._decode(body, model, visit)
-        if model is not None:
-            asked, model = self._of_user(asked, body, model)
         try:
+            if model is not None:
+                asked, model = self._of_user(asked, body, model)
             if overloaded:
                 raise Shed("inflight")
             results = await self._results(asked, model, visit, request.scope.get("left", _there))
+            if model is not None and visit.order is not None:
+                self._shadow.offer(asked, body, model, visit.order)
+            return _response(visit, model, results, None)
         except ValueRefused as error:
             raise ApiError(422, "invalid", error.message, error.param) from None
         except Left:
@@ -81,9 +84,6 @@ class Reranker:
             raise caller_left() from None
         except Exception as fault:  # the boundary: past decoding, no fault may break the page
             return self._fall_back(fault, asked, model, visit)
-        if model is not None and visit.order is not None:
-            self._shadow.offer(asked, body, model, visit.order)
-        return _response(visit, model, results, None)
 
     def _of_user(self, asked: Asked, body: bytes, model: Model) -> tuple[Asked, Model]:
         """Whose the user is, where two versions answer; the request as that one reads it."""
