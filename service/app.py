@@ -119,7 +119,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         add_admin(app, settings, service.models)
     if settings.page:
         add_page(app, settings, service.models)
-    docs.document(app)
+    docs.document(app, settings, service.keys)
     return app
 
 
@@ -156,7 +156,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         app.add_api_route(path, live)
     for path in ("/readyz", "/v2/health/ready", "/health"):
         app.add_api_route(path, ready, responses=docs.NOT_READY)
-    app.add_api_route("/metrics", metrics, response_class=Response)
+    app.add_api_route("/metrics", metrics, response_class=Response, responses=docs.METRICS)
     app.add_api_route("/info", info, responses=docs.KEYED)
 
 
