@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 
 from loadtest.chaos.odd import ODD, SMALL, filled, hole
 from loadtest.chaos.valid import Schema, request
 
-_SMALL: Final = tuple(name for name, one in ODD.items() if len(one) <= SMALL)
 _SIGNS: Final = b'{}[]",:\\0123456789.-+eEnulltrfas \0\xff\xc3\xed'
 _KEYS: Final = ("id", "score", "features", "candidates", "history", "user", "x", "", "top_k")
 
@@ -21,11 +22,11 @@ def generated(info: Mapping[str, Any], count: int, seed: int = 0) -> Iterator[by
     last = b"{}"
     for _ in range(count):
         body, how = request(schema, chance), chance.random()
-        if how < 0.7:
+        if how < 0.9:
             for _ in range(chance.choice([1, 1, 1, 2, 4])):
                 body = _altered(body, chance)
         text = filled(body)
-        if how >= 0.5:
+        if how >= 0.7:
             for _ in range(chance.choice([1, 1, 2, 5])):
                 text = chance.choice(_BYTES)(text, last, chance)
         last = text
@@ -35,12 +36,33 @@ def generated(info: Mapping[str, Any], count: int, seed: int = 0) -> Iterator[by
 def _altered(body: Any, chance: random.Random) -> Any:
     """One change somewhere in it, all of its values being as likely to be met."""
     made = copy.deepcopy(body)
-    places = list(_places(made))
+    places = list(_places(made)) if isinstance(made, dict | list) else []
     if not places:
-        return hole(chance.choice(_SMALL))
+        return _any_odd(chance)
     holder, key = chance.choice(places)
     chance.choice(_CHANGES)(holder, key, chance)
     return made
+
+
+def _any_odd(chance: random.Random) -> str:
+    """Mostly one that is JSON: what is none is refused before anything else is looked at."""
+    whole, small = _odd_names()
+    return hole(chance.choice(whole if chance.random() < 0.9 else small))
+
+
+@cache
+def _odd_names() -> tuple[list[str], list[str]]:
+    """Of values that JSON has, and of all; without the large ones."""
+    small = [name for name, one in ODD.items() if len(one) <= SMALL]
+    return [name for name in small if _is_json(ODD[name])], small
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -53,7 +75,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _odd(holder: Any, key: Any, chance: random.Random) -> None:
-    holder[key] = hole(chance.choice(_SMALL))
+    holder[key] = _any_odd(chance)
 
 
 def _leave_out(holder: Any, key: Any, chance: random.Random) -> None:

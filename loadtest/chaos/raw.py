@@ -142,7 +142,7 @@ def _lines(auth: bytes) -> Iterator[tuple[str, Raw]]:
     for version in (b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0", b"HTTP/9.9", b"HTTP/1", b"HTTTP/1.1",
                     b"http/1.1", b"HTTP/11.1", b""):  # fmt: skip
         sent = b"POST /rerank %b\r\nHost: x\r\n%b%b\r\n%b" % (version, auth, length, _BODY)
-        yield f"version {version.decode() or 'none'}", Raw(sent, ends=True, good=True)
+        yield f"version {version.decode() or 'none'}", Raw(sent, good=True)
 
 
 def _noise(auth: bytes) -> Iterator[tuple[str, Raw]]:
@@ -176,7 +176,7 @@ async def exchange(host: str, port: int, raw: Raw) -> tuple[list[int], str | Non
     try:
         content, closed = await _sent(reader, writer, raw)
     finally:
-        writer.close()
+        writer.transport.abort()  # what was not taken is not waited for
     statuses = [int(one) for one in _STATUS.findall(content)]
     return statuses, _fault(statuses, raw, closed)
 

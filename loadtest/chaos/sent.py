@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
@@ -18,6 +19,7 @@ from loadtest.errors import LoadError
 PATH: Final = "/rerank"
 CONNECTIONS: Final = 8
 _SECONDS: Final = 30.0  # a request is waited for
+_LARGE: Final = 500_000  # bytes that are sent piece by piece
 _GOOD: Final = b'{"candidates":["1","2","3"]}'
 _EVERY: Final = 100  # requests between two reports of progress
 
@@ -86,7 +88,8 @@ class Sender:
     ) -> None:
         for name, body in waiting:
             try:
-                async with session.post(self._url + PATH, data=body) as answer:
+                data = io.BytesIO(body) if len(body) > _LARGE else body
+                async with session.post(self._url + PATH, data=data) as answer:
                     status, content = answer.status, await answer.read()
             except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
                 self._verdicts.add(kind, "none", type(error).__name__)

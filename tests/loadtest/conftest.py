@@ -70,14 +70,17 @@ Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
 @pytest.fixture
-def pretend() -> Iterator[Callable[[Answer], str]]:
-    """`pretend(answer)` serves POST /rerank by a coroutine, on a thread; returns the address."""
+def pretend() -> Iterator[Callable[..., str]]:
+    """`pretend(answer)` serves POST /rerank by a coroutine, on a thread; returns the address.
+
+    With `everything` it serves all other paths too.
+    """
     running = []
 
-    def start(answer: Answer) -> str:
+    def start(answer: Answer, everything: bool = False) -> str:
         loop, port = asyncio.new_event_loop(), demo_service.free_port()
         app = web.Application()
-        app.router.add_post("/rerank", answer)
+        app.router.add_route("*", "/{path:.*}" if everything else "/rerank", answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
 
         async def listen() -> None:
