@@ -41,6 +41,7 @@ HELP = {
     "admin_keys_file": "File of more keys of /admin, likewise.",
     "watch_seconds": "Look this often whether another version was published, or a file of keys "
     "changed; 0: only at the start.",
+    "in_memory_mb": "Catalogues up to this size are read into memory; larger are mapped files.",
     "log_percent": "Log a line for this share of the requests: times and counts, no user, no item.",
     "traces": "OpenTelemetry traces, to where OTEL_EXPORTER_OTLP_ENDPOINT says (psad[traces]).",
     "store": "Users and histories by id: file:PATH or redis://HOST:PORT/0; turns /events on. "

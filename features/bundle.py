@@ -107,11 +107,12 @@ class Bundle:
     """A verified bundle: every file is as it was written."""
 
     def __init__(
-        self, folder: Path, manifest: Manifest, schema: FeatureSchema, digest: str
-    ) -> None:
+        self, folder: Path, manifest: Manifest, schema: FeatureSchema, digest: str,
+        in_memory: float = 0.0,
+    ) -> None:  # fmt: skip
         self.folder, self.manifest, self.schema = folder, manifest, schema
         self.digest = digest  # sha256 of the manifest, which CURRENT names
-        self.catalogue = Catalogue.load(folder / "catalogue", schema)
+        self.catalogue = Catalogue.load(folder / "catalogue", schema, in_memory)
 
     @property
     def scorer(self) -> Path:
@@ -132,8 +133,13 @@ class Bundle:
         return requests
 
     @classmethod
-    def load(cls, folder: Path, manifest_sha256: str | None = None) -> Bundle:
-        """Read and verify; raises BundleError naming the file that is missing or altered."""
+    def load(
+        cls, folder: Path, manifest_sha256: str | None = None, in_memory: float = 0.0
+    ) -> Bundle:
+        """Read and verify; raises BundleError naming the file that is missing or altered.
+
+        A catalogue of up to `in_memory` bytes is read, a larger one mapped (features/arrays.py).
+        """
         if (path := folder / MANIFEST).is_symlink():
             raise BundleError(f"{path} is a link, and a bundle holds its files itself.")
         text = _read(path)
@@ -150,13 +156,13 @@ class Bundle:
         schema = FeatureSchema.load(folder / "schema.json")
         if schema.fingerprint() != manifest.fingerprint:
             raise BundleError(f"{folder}: the schema is not the one the manifest was made for")
-        return cls(folder, manifest, schema, digest)
+        return cls(folder, manifest, schema, digest, in_memory)
 
 
-def resolve(folder: Path) -> Bundle:
+def resolve(folder: Path, in_memory: float = 0.0) -> Bundle:
     """The bundle in service below `bundles/NAME`, or `folder` itself where it is a bundle."""
     if (folder / MANIFEST).exists():
-        return Bundle.load(folder)
+        return Bundle.load(folder, in_memory=in_memory)
     pointer = folder / CURRENT
     if not pointer.exists():
         raise BundleError(
@@ -164,7 +170,7 @@ def resolve(folder: Path) -> Bundle:
             "`psad export RUN BUNDLE` wrote, or the one above it."
         )
     found = read_pointer(folder)
-    return Bundle.load(folder / found.version, found.manifest_sha256)
+    return Bundle.load(folder / found.version, found.manifest_sha256, in_memory)
 
 
 @contextmanager

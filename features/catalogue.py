@@ -1,4 +1,4 @@
-"""Catalogue: item id -> its encoded features and statistics, memory-mapped.
+"""Catalogue: item id -> its encoded features and statistics, memory-mapped or in memory.
 
 Row 0 is the unknown item: unknown categories, empty bags, missing numbers, no statistics.
 
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.format import open_memmap
 
+from features.arrays import load_array
 from features.derived import Statistics
 from features.errors import BundleError
 from features.schema import Feature, FeatureSchema
@@ -91,12 +91,16 @@ class Catalogue:
         self.statistics.save(folder)
 
     @classmethod
-    def load(cls, folder: Path, schema: FeatureSchema) -> Catalogue:
-        """Map the arrays; raises BundleError where they do not fit the schema or one another."""
+    def load(cls, folder: Path, schema: FeatureSchema, in_memory: float = 0.0) -> Catalogue:
+        """Read the arrays where they are of no more than `in_memory` bytes, else map them.
+
+        Raises BundleError where they do not fit the schema or one another.
+        """
         try:
             names = json.loads((folder / "items.json").read_text(encoding="utf-8"))
-            categorical, bag, numeric = (_read(folder, schema, kind) for kind in KINDS)
-            statistics = Statistics.load(folder)
+            mapped = sum((folder / name).stat().st_size for name in FILES) > in_memory
+            categorical, bag, numeric = (_read(folder, schema, kind, mapped) for kind in KINDS)
+            statistics = Statistics.load(folder, mapped=mapped)
             catalogue = cls(names["ids"], categorical, bag, numeric, statistics, names["titles"])
             catalogue.check()
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
@@ -118,9 +122,9 @@ class Catalogue:
         self.statistics.check(rows)
 
 
-def _read(folder: Path, schema: FeatureSchema, kind: str) -> Column:
-    """Map one packed array, and hold it against the schema."""
-    array: Column = open_memmap(folder / f"{kind}.npy", mode="r")
+def _read(folder: Path, schema: FeatureSchema, kind: str, mapped: bool) -> Column:
+    """One packed array, held against the schema."""
+    array: Column = load_array(folder / f"{kind}.npy", mapped=mapped)
     width = sum(f.width for f in schema.item if f.kind == kind)
     dtype = np.dtype(np.float32 if kind == "numeric" else np.int32)
     if array.ndim != 2 or array.shape[1] != width or array.dtype != dtype:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.format import open_memmap
 
+from features.arrays import load_array
 from features.errors import SchemaError
 from features.schema import PADDING, UNKNOWN, FeatureSchema
 from features.values import Float32, Int32
@@ -74,10 +74,10 @@ class Statistics:
             np.save(folder / f"statistics_{field.name}.npy", getattr(self, field.name))
 
     @classmethod
-    def load(cls, folder: Path) -> Statistics:
-        """Map the arrays of `save`."""
+    def load(cls, folder: Path, *, mapped: bool = True) -> Statistics:
+        """Map the arrays of `save`, or read them."""
         return cls(**{
-            field.name: open_memmap(folder / f"statistics_{field.name}.npy", mode="r")
+            field.name: load_array(folder / f"statistics_{field.name}.npy", mapped=mapped)
             for field in dataclasses.fields(cls)
         })  # fmt: skip
 

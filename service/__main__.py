@@ -10,6 +10,7 @@ import uvicorn
 
 from features.errors import PsadError
 from service.errors import StartRefused
+from service.log_thread import hold_descriptors
 from service.settings import Settings
 from service.wire import Bounded
 from service.workers import run_workers
@@ -21,6 +22,7 @@ def serve(settings: Settings) -> None:
     Requests in flight then get `stop_seconds` to finish. Raises StartRefused where the address
     cannot be listened on.
     """
+    hold_descriptors()
     _refuse_taken(settings.host, settings.port)
     server: dict[str, Any] = {
         "host": settings.host,

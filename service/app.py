@@ -117,6 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = Settings.from_env() if settings is None else settings
     logs.set_up()
     service = Service(settings)
+    logs.count_lost(service.metrics.log_lost.inc)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Bounds]]:
@@ -142,7 +143,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         add_events(app, settings, service.models, service.store, service.metrics)
     if settings.page:
         add_page(app, settings, service.models)
-    docs.document(app)
+    docs.document(app, settings, service.keys)
     return app
 
 
@@ -197,7 +198,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         app.add_api_route(path, live)
     for path in ("/readyz", "/v2/health/ready", "/health"):
         app.add_api_route(path, ready, responses=docs.NOT_READY)
-    app.add_api_route("/metrics", metrics, response_class=Response)
+    app.add_api_route("/metrics", metrics, response_class=Response, responses=docs.METRICS)
     app.add_api_route("/info", info, responses=docs.KEYED)
 
 

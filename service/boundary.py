@@ -85,6 +85,11 @@ class Boundary:
                 await self._behind(scope)(scope, receive, answer)
                 return
             error = ApiError(401, "unauthorized", "this needs the header Authorization: Bearer KEY")
+        except MemoryError:  # before there was a request that could fall back
+            logs.event("no_memory", 40, request_id=answer.visit.request_id)
+            if answer.begun:
+                raise
+            error = ApiError(503, "no_memory", "there is no memory for this request; try again")
         except Exception as fault:  # the boundary: whatever it is, the caller gets our error shape
             logs.event(
                 "internal_error", 40, kind=type(fault).__name__, request_id=answer.visit.request_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.headers import of_docs
+from service.keys import Keys
 from service.schemas import (
     BatchRequest,
     BatchResponse,
@@ -20,6 +22,7 @@ from service.schemas import (
     RerankResponse,
     Trial,
 )
+from service.settings import Settings
 
 _TEMPLATE = "#/components/schemas/{model}"
 _ERRORS = {
@@ -30,7 +33,7 @@ _ERRORS = {
     422: "The body is not a request that can be served; `param` names the place.",
     431: "Address and headers are over their limits.",
     429: "Overload, where `on_failure` is `error`. Retry-After says when to come back.",
-    503: "No model or no usable scores, where `on_failure` is `error`.",
+    503: "No model or no usable scores, where `on_failure` is `error`; or no memory.",
     504: "No scores within the deadline, where `on_failure` is `error`.",
 }
 RERANK_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -58,6 +61,9 @@ ADMIN: dict[int | str, dict[str, Any]] = {
         "description": "The version does not pass, there is none to go back to, or CURRENT cannot "
         "be written. What served goes on.",
     },
+}
+METRICS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
 }
 NOT_READY: dict[int | str, dict[str, Any]] = {
     503: {"model": ErrorResponse, "description": "Not ready to serve."}
@@ -115,8 +121,18 @@ USER: dict[int | str, dict[str, Any]] = {
 }
 
 
-def document(app: FastAPI) -> None:
-    """Make `app.openapi()` describe the request too, and show it at /docs."""
+# before any path is looked at
+_EVERYWHERE = {
+    400: "This is no HTTP request.",
+    408: "The request did not arrive in time.",
+    431: "Address and headers are over their limits.",
+    503: "No memory for the request.",
+}
+_SCHEME = "bearer"
+
+
+def document(app: FastAPI, settings: Settings, keys: Keys) -> None:
+    """Make `app.openapi()` describe all that a caller may send and get, and show it at /docs."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -129,7 +145,14 @@ def document(app: FastAPI) -> None:
             for body in bodies:
                 request = body.model_json_schema(ref_template=_TEMPLATE)
                 parts = {**request.pop("$defs", {}), body.__name__: request}
+                if "RerankRequest" in parts:
+                    _limit(parts, settings)
                 schema.setdefault("components", {}).setdefault("schemas", {}).update(parts)
+            for operation in chain.from_iterable(one.values() for one in schema["paths"].values()):
+                _complete(operation, keys)
+            schema["components"]["securitySchemes"] = {
+                _SCHEME: {"type": "http", "scheme": "bearer"}
+            }
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -143,3 +166,25 @@ def document(app: FastAPI) -> None:
         return shown
 
     app.add_api_route("/docs", page, include_in_schema=False)
+
+
+def _complete(operation: dict[str, Any], keys: Keys) -> None:
+    """Add what any path may be answered with, and whether it needs a key."""
+    responses = operation["responses"]
+    guard = keys.admin if "admin" in operation.get("tags", ()) else keys.api
+    if guard is not None and "401" in responses:
+        operation["security"] = [{_SCHEME: []}]
+    shape = {"schema": {"$ref": _TEMPLATE.format(model="ErrorResponse")}}
+    for status, text in _EVERYWHERE.items():
+        answer = {"description": text, "content": {"application/json": shape}}
+        responses.setdefault(str(status), answer)
+
+
+def _limit(parts: dict[str, Any], settings: Settings) -> None:
+    """Say how long lists may be here."""
+    request, columns = parts["RerankRequest"]["properties"], parts["Columns"]["properties"]
+    history = request["history"]["anyOf"][0]
+    candidates = request["candidates"]["anyOf"][0], columns["id"], columns["score"]["anyOf"][0]
+    history["maxItems"] = settings.max_history
+    for one in candidates:
+        one["maxItems"] = settings.max_candidates

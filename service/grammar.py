@@ -40,11 +40,13 @@ class Limits(NamedTuple):
 
 
 def request_validator(schema: FeatureSchema | None, limits: Limits) -> SchemaValidator:
-    """The validator of a whole body; without a schema any feature may hold any plain value."""
+    """The validator of a whole body; without a schema any feature may hold any value."""
+    user: CoreSchema
+    item: CoreSchema
+    candidate: CoreSchema
     columns: CoreSchema
     if schema is None:
-        user = item = candidate = _any_features()
-        columns = c.dict_schema(c.str_schema(), c.list_schema(_plain_value(), fail_fast=True))
+        user = item = candidate = columns = c.dict_schema(c.str_schema(strict=True))
     else:
         user, item = _features(schema.user), _features(schema.item)
         candidate = _features(schema.item + schema.context)
@@ -137,14 +139,6 @@ def _value(feature: Feature) -> CoreSchema:
         "bag": _list(c.nullable_schema(_scalar()), _BAG_LENGTH),
     }
     return c.nullable_schema(kinds[feature.kind])
-
-
-def _plain_value() -> CoreSchema:
-    return c.nullable_schema(_either(_scalar(), _list(c.nullable_schema(_scalar()), _BAG_LENGTH)))
-
-
-def _any_features() -> CoreSchema:
-    return c.dict_schema(c.str_schema(strict=True), _plain_value())
 
 
 def _features(features: Sequence[Feature]) -> CoreSchema:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
+
+from service.log_thread import Lines
 
 if TYPE_CHECKING:  # whoever logs need not have the metrics
     from service.visit import Visit
@@ -19,11 +21,16 @@ _QUIET_SECONDS = 1.0
 def set_up() -> None:
     """Write events to standard error, once, unless whoever runs us has set a handler."""
     if not LOGGER.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        LOGGER.addHandler(handler)
+        LOGGER.addHandler(Lines())
         LOGGER.setLevel(logging.INFO)
         LOGGER.propagate = False
+
+
+def count_lost(lost: Callable[[], object]) -> None:
+    """Tell `lost` of every line that cannot be written."""
+    for handler in LOGGER.handlers:
+        if isinstance(handler, Lines):
+            handler.lost = lost
 
 
 def event(name: str, /, level: int = logging.INFO, **fields: Any) -> None:

@@ -88,6 +88,7 @@ class Metrics:
         self.shown_written = counter("shown_written", "Shown lists that were written down")
         self.shown_dropped = counter("shown_dropped", "Shown lists that were not", "reason")
         self.shown_removed = counter("shown_removed_files", "Files that went to keep the bound")
+        self.log_lost = counter("log_lines_lost", "Log lines that could not be written")
         self.objective.set(objective)
         self.workers.set(1)
         self._preset()

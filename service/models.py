@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -91,6 +92,8 @@ class Models:
     def __init__(self, settings: Settings, metrics: Metrics, learn: Learn) -> None:
         self._settings, self._metrics, self._learn = settings, metrics, learn
         self._home = settings.bundle
+        self._in_memory = 1e6 * settings.in_memory_mb
+        self._bundle = partial(Bundle.load, in_memory=self._in_memory)
         self.limits = Limits(settings.max_candidates, settings.max_history)
         self.bare = Decoder(None, self.limits)  # while there is no model
         self.current: Model | None = None
@@ -117,10 +120,14 @@ class Models:
         """Follow the pointer for ever, looking at it this often."""
         while True:
             await asyncio.sleep(seconds)
-            stamp = await asyncio.to_thread(_stamp, self._home)
-            if stamp != self._seen and stamp is not None:
-                with contextlib.suppress(StartRefused):  # noted by `load`; what served goes on
-                    await self.load()
+            try:
+                stamp = await asyncio.to_thread(_stamp, self._home)
+                if stamp != self._seen and stamp is not None:
+                    with contextlib.suppress(StartRefused):  # noted by `load`; what served goes on
+                        await self.load()
+            except Exception as fault:  # no memory, no thread: it looks again
+                self._seen = None
+                self._failed(None, fault)
 
     def close(self) -> None:
         """Let go of every model: FastAPI remembers endpoints, and with them what they hold."""
@@ -134,7 +141,7 @@ class Models:
         """
         async with self._turn:
             folder = self._folder(version)
-            return await self._publish(lambda: Bundle.load(folder), lambda: publish(folder))
+            return await self._publish(lambda: self._bundle(folder), lambda: publish(folder))
 
     async def try_beside(self, part: Part, version: str, percent: float) -> Model:
         """Load a version, and try it beside the one in service; raises as `serve` does."""
@@ -142,7 +149,7 @@ class Models:
             folder = self._folder(version)
             model = self._kept(await asyncio.to_thread(named, folder))
             if model is None:
-                model = await asyncio.to_thread(self._loaded, lambda: Bundle.load(folder))
+                model = await asyncio.to_thread(self._loaded, lambda: self._bundle(folder))
             await asyncio.to_thread(try_beside, folder, part, percent)
             self._seen = await asyncio.to_thread(_stamp, self._home)
             self._beside(part, Tried(model, percent))
@@ -165,7 +172,7 @@ class Models:
                 raise BundleError("there is no version to go back to")
             folder, digest = self._home / previous.version, previous.manifest_sha256
             return await self._publish(
-                lambda: Bundle.load(folder, digest), lambda: roll_back(self._home), previous
+                lambda: self._bundle(folder, digest), lambda: roll_back(self._home), previous
             )
 
     def _folder(self, version: str) -> Path:
@@ -203,7 +210,9 @@ class Models:
             version = pointer.named if pointer else None
             model = self._kept(version)
             if model is None:
-                model = await asyncio.to_thread(self._loaded, lambda: resolve(self._home))
+                model = await asyncio.to_thread(
+                    self._loaded, lambda: resolve(self._home, self._in_memory)
+                )
         except StartRefused as error:
             self._failed(None, error)
             raise
@@ -229,7 +238,7 @@ class Models:
         folder, digest = self._home / version.version, version.manifest_sha256
         model = self._kept(version)
         if model is None:
-            model = await asyncio.to_thread(self._loaded, lambda: Bundle.load(folder, digest))
+            model = await asyncio.to_thread(self._loaded, lambda: self._bundle(folder, digest))
         return model
 
     def _beside(self, part: Part, tried: Tried | None) -> None:

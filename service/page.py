@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from features.catalogue import Catalogue
+from features.errors import BundleError
 from service.body import read_body
 from service.engine import Engine
 from service.errors import ApiError
@@ -61,9 +62,12 @@ class Page:
     async def samples(self) -> Response:
         """`{"samples": [bodies of /rerank], "titles": {id: title, or null where unknown}}`."""
         engine = self._engine()
-        entries = await asyncio.to_thread(engine.bundle.golden)
-        bodies = [entry["request"] for entry in entries]
-        ids = [item for body in bodies for item in _ids_of(body)]
+        try:
+            entries = await asyncio.to_thread(engine.bundle.golden)
+            bodies = [entry["request"] for entry in entries]
+            ids = [item for body in bodies for item in _ids_of(body)]
+        except (BundleError, LookupError, TypeError):  # gone or altered since it was loaded
+            raise ApiError(503, "no_samples", "the samples cannot be read any more") from None
         return JSONResponse({"samples": bodies, "titles": _titles(engine.bundle.catalogue, ids)})
 
     async def titles(self, request: Request) -> Response:

@@ -58,9 +58,10 @@ def refusal(
 
 
 def _path(fault: ErrorDetails) -> Path:
-    return tuple(
-        step for step in fault["loc"] if not (isinstance(step, str) and step.startswith(TAG))
-    )
+    """Without the names of branches; only the last step of an unknown key is the caller's own."""
+    own = fault["loc"][-1:] if fault["type"] == "extra_forbidden" else ()
+    steps = fault["loc"][: len(fault["loc"]) - len(own)]
+    return (*(one for one in steps if not (isinstance(one, str) and one.startswith(TAG))), *own)
 
 
 def _progress(fault: ErrorDetails) -> tuple[int, Path]:

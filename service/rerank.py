@@ -84,14 +84,17 @@ class Reranker:
         """The response to a body that was read; raises as `answer` does."""
         model = self._models.current
         asked = self._decode(body, model, visit)
-        if model is not None:
-            asked, model = self._of_user(asked, body, model)
         try:
+            if model is not None:
+                asked, model = self._of_user(asked, body, model)
             if overloaded:
                 raise Shed("inflight")
             if self._lookup is not None and model is not None and len(asked.ids) > 1:
                 asked = await self._filled(self._lookup, asked, model, visit)
             results = await self._results(asked, model, visit)
+            if model is not None and visit.order is not None:
+                self._shadow.offer(asked, body, model, visit.order)
+            return self._respond(visit, asked, model, results, None)
         except ValueRefused as error:
             raise ApiError(422, "invalid", error.message, error.param) from None
         except Left:
@@ -99,9 +102,6 @@ class Reranker:
             raise caller_left() from None
         except Exception as fault:  # the boundary: past decoding, no fault may break the page
             return self._fall_back(fault, asked, model, visit)
-        if model is not None and visit.order is not None:
-            self._shadow.offer(asked, body, model, visit.order)
-        return self._respond(visit, asked, model, results, None)
 
     def _of_user(self, asked: Asked, body: bytes, model: Model) -> tuple[Asked, Model]:
         """Whose the user is, where two versions answer; the request as that one reads it."""

@@ -10,11 +10,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from features.values import ID_LENGTH, LARGEST
 from service.errors import Reason
 
-Scalar = str | int | float | bool
-Value = Scalar | None | list[Scalar | None]
-Id = Annotated[str, Field(min_length=1, max_length=256)] | int
+_FEATURES = (
+    "by name; text, a number, true or false, null, or a list of these, as the feature's kind in "
+    "/info asks for. A name that is no feature there is ignored, whatever its value, and counted"
+)
+Features = Annotated[dict[str, Any], Field(description=_FEATURES)]
+_WHOLE = Annotated[int, Field(ge=-(2**63) + 1, le=2**63 - 1)]
+Id = Annotated[str, Field(min_length=1, max_length=ID_LENGTH)] | _WHOLE
+Score = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 
 class _Described(BaseModel):
@@ -25,30 +31,30 @@ class User(_Described):
     """Who the list is for. An unknown user is served all the same."""
 
     id: Id | None = None
-    features: dict[str, Value] | None = None
+    features: Features | None = None
 
 
 class HistoryItem(_Described):
     """An item the user acted on, with features that override the catalogue's."""
 
     id: Id
-    features: dict[str, Value] | None = None
+    features: Features | None = None
 
 
 class Candidate(_Described):
     """An item to be ranked, with features that override the catalogue's."""
 
     id: Id
-    score: float | None = Field(None, description="the earlier stage's score")
-    features: dict[str, Value] | None = None
+    score: Score | None = Field(None, description="the earlier stage's score")
+    features: Features | None = None
 
 
 class Columns(_Described):
     """Candidates column by column, cheaper to parse: one value an id in every column."""
 
     id: list[Id]
-    score: list[float | None] | None = None
-    features: dict[str, list[Value]] | None = None
+    score: list[Score | None] | None = None
+    features: Features | None = Field(None, description="likewise, a list for each feature")
 
 
 class RerankRequest(_Described):

@@ -48,6 +48,7 @@ class Settings(BaseModel):
     admin_key: SecretStr | None = Field(default=None, min_length=1)  # turns /admin on, and opens it
     admin_keys_file: Path | None = None  # more such keys; service/keys.py
     watch_seconds: float = Field(default=2.0, ge=0, le=3_600)  # between looks at CURRENT; 0: none
+    in_memory_mb: float = Field(default=1_000.0, ge=0)  # a larger catalogue is a mapped file
     store: SecretStr | None = None  # users by id: file:PATH or redis://HOST:PORT/DATABASE
     store_ms: float = Field(default=5.0, gt=0, le=60_000)  # a read's budget, within the deadline
     store_days: float = Field(default=90.0, ge=0, le=36_500)  # without an event, then forgotten

@@ -176,7 +176,11 @@ class Worker:
 
     def _loop(self) -> None:
         while (job := self._queue.get()) is not None:
-            self._serve(job)
+            try:
+                self._serve(job)
+            except Exception as fault:  # no memory, say: the thread goes on, whatever it is
+                self._busy_since = None
+                _deliver(job, fault)
 
     def _serve(self, job: _Job) -> None:
         now = perf_counter()

@@ -18,6 +18,7 @@ from typing import Any, Final
 from features.bundle import Bundle
 from features.publish import publish, roll_back
 from loadtest.answers import Payload
+from loadtest.chaos import corpus
 from loadtest.chaos.load import Happening, Load, Loaded, half_of_capacity, load, spread
 from loadtest.chaos.stage import Replica, balancer, ended, replica, versions, wait_for
 from loadtest.generator import now
@@ -255,6 +256,19 @@ def flips(scene: Scene) -> Row:
     return Row("a byte altered", _FLIPPED, seen, not found["served"] + found["unanswered"], figures)
 
 
+def hostile(scene: Scene) -> Row:
+    """Every place of a request with every odd value, broken HTTP, and thousands of altered ones."""
+    with ExitStack() as stack:
+        service = scene.serve(stack)
+        found = corpus.run(service.url, generated=corpus.GENERATED)
+        alive = service.ready()
+    statuses = ", ".join(f"{count:,} {status}" for status, count in found["statuses"].items())
+    seen = (f"{found['requests']:,} requests: {statuses}; {found['offences']} answered as they "
+            f"should not be; it {'serves on' if alive else 'is GONE'}")  # fmt: skip
+    return Row("hostile requests", "no 5xx, no status that OpenAPI does not name", seen,
+               alive and not found["offences"], found)  # fmt: skip
+
+
 def _counts(done: Loaded) -> str:
     found = done.found
     text = f"{found['requests']} requests, {found['fallbacks']} fallbacks, {found['failed']} failed"
@@ -267,5 +281,5 @@ def _ms(done: Loaded) -> str:
 
 SCENES: Final[dict[str, Callable[[Scene], Row]]] = {
     "reload": reload, "rollback": rollback, "replicas": replaced, "restart": rolled,
-    "kill": killed, "overload": overloaded, "idle": idle, "flips": flips,
+    "kill": killed, "overload": overloaded, "idle": idle, "flips": flips, "corpus": hostile,
 }  # fmt: skip

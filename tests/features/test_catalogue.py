@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -87,11 +88,35 @@ def test_what_is_saved_loads_equal_and_mapped(
         assert left.dtype == right.dtype
 
 
-def test_loaded_arrays_cannot_be_written_to(
+def _arrays(catalogue: Catalogue) -> dict[str, Any]:
+    fields = {f.name: getattr(catalogue.statistics, f.name) for f in dataclasses.fields(Statistics)}
+    return {kind: getattr(catalogue, kind) for kind in KINDS} | fields
+
+
+def test_up_to_a_size_nothing_is_mapped_and_writing_to_the_files_changes_nothing(
     catalogue: Catalogue, schema: FeatureSchema, tmp_path: Path
 ) -> None:
     catalogue.save(tmp_path)
-    loaded = Catalogue.load(tmp_path, schema)
+    size = sum((tmp_path / name).stat().st_size for name in FILES)
+    assert isinstance(Catalogue.load(tmp_path, schema, size - 1).numeric.base, np.memmap)
+    loaded = Catalogue.load(tmp_path, schema, size)
+    for file in tmp_path.glob("*.npy"):
+        with file.open("r+b") as opened:
+            opened.write(b"\xff" * file.stat().st_size)
+    for name, array in _arrays(catalogue).items():
+        found = _arrays(loaded)[name]
+        np.testing.assert_array_equal(found, array)
+        assert found.dtype == array.dtype
+
+
+@pytest.mark.parametrize("in_memory", [0, 1e9])
+def test_loaded_arrays_cannot_be_written_to(
+    catalogue: Catalogue, schema: FeatureSchema, tmp_path: Path, in_memory: float
+) -> None:
+    catalogue.save(tmp_path)
+    loaded = Catalogue.load(tmp_path, schema, in_memory)
+    for array in _arrays(loaded).values():
+        assert not array.flags.writeable
     with pytest.raises(ValueError, match="read-only"):
         loaded.numeric[0, 0] = 1
 
@@ -141,6 +166,9 @@ MISFITS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "not JSON": (lambda f: (f / "items.json").write_text("{"), "cannot be read"),
     "not an object": (lambda f: (f / "items.json").write_text("3"), "cannot be read"),
     "an empty array file": (lambda f: (f / "bag.npy").write_bytes(b""), "cannot be read"),
+    "an array cut short": (
+        lambda f: os.truncate(f / "numeric.npy", (f / "numeric.npy").stat().st_size - 4), "cannot",
+    ),
     "no array file": (lambda f: (f / "bag.npy").write_bytes(b"PK\3\4"), "cannot be read"),
     "a pickle": (
         lambda f: np.save(f / "bag.npy", np.array([{}], object), allow_pickle=True), "cannot be",
@@ -148,15 +176,16 @@ MISFITS: dict[str, tuple[Callable[[Path], Any], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("in_memory", [0, 1e9])
 @pytest.mark.parametrize("name", MISFITS)
 def test_arrays_that_do_not_fit_are_refused(
-    name: str, catalogue: Catalogue, schema: FeatureSchema, tmp_path: Path
+    name: str, in_memory: float, catalogue: Catalogue, schema: FeatureSchema, tmp_path: Path
 ) -> None:
     catalogue.save(tmp_path / "catalogue")
     change, message = MISFITS[name]
     change(tmp_path / "catalogue")
     with pytest.raises(BundleError, match=r"the catalogue in .*catalogue cannot be read") as error:
-        Catalogue.load(tmp_path / "catalogue", schema)
+        Catalogue.load(tmp_path / "catalogue", schema, in_memory)
     assert message in str(error.value)
     assert "export again" in str(error.value)
 

@@ -69,15 +69,27 @@ def url(bundle: Path) -> Iterator[str]:
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
+async def _ended(runner: web.AppRunner) -> None:
+    """Answers that were still under way included: none outlives the loop."""
+    await runner.cleanup()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
 @pytest.fixture
-def pretend() -> Iterator[Callable[[Answer], str]]:
-    """`pretend(answer)` serves POST /rerank by a coroutine, on a thread; returns the address."""
+def pretend() -> Iterator[Callable[..., str]]:
+    """`pretend(answer)` serves POST /rerank by a coroutine, on a thread; returns the address.
+
+    With `everything` it serves all other paths too.
+    """
     running = []
 
-    def start(answer: Answer) -> str:
+    def start(answer: Answer, everything: bool = False) -> str:
         loop, port = asyncio.new_event_loop(), demo_service.free_port()
         app = web.Application()
-        app.router.add_post("/rerank", answer)
+        app.router.add_route("*", "/{path:.*}" if everything else "/rerank", answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
 
         async def listen() -> None:
@@ -92,7 +104,7 @@ def pretend() -> Iterator[Callable[[Answer], str]]:
 
     yield start
     for loop, runner, thread in running:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_ended(runner), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -138,6 +138,13 @@ CORPUS: dict[str, tuple[bytes, int, str | None]] = {
     "key unknown": (top(b'"histroy":[]'), 422, "histroy"),
     "key empty": (top(b'"":1'), 422, None),
     "key huge": (top(b'"' + b"k" * 100_000 + b'":1'), 422, "k" * 20 + "…"),
+    "key NUL": (top(b'"\\u0000":1'), 422, "?"),
+    "key like a branch": (top(b'"\\u00000":1'), 422, "?0"),
+    "key in row like a branch": (row(b'"\\u00001":1'), 422, "candidates[1].?1"),
+    "key in columns like a branch": (
+        b'{"candidates":{"id":[],"\\u00002":1}}', 422, "candidates.?2",
+    ),
+    "key of user like a branch": (top(b'"user":{"\\u00000":1}'), 422, "user.?0"),
     "key not ASCII": (top('"ключ":1'.encode()), 422, "\\u043a\\u043b\\u044e\\u0447"),
     "key in row unknown": (row(b'"scores":1'), 422, "candidates[1].scores"),
     "keys in thousands": (
