@@ -38,7 +38,7 @@ class Lines(logging.Handler):
         super().__init__()
         self._stream = sys.stderr
         self.lost: Callable[[], object] = int  # told of every line that is; nobody as yet
-        self._lines: queue.Queue[str | None] = queue.Queue(WAITING)
+        self._lines: queue.Queue[str | threading.Event | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
         atexit.register(self.flush_and_end)
@@ -50,6 +50,15 @@ class Lines(logging.Handler):
         except Exception:  # no room, or no memory
             self.lost()
 
+    def flush(self) -> None:
+        """Wait until what was logged is written, unless that takes too long."""
+        reached = threading.Event()
+        try:
+            self._lines.put_nowait(reached)
+        except queue.Full:  # nobody reads
+            return
+        reached.wait(_LAST_SECONDS)
+
     def flush_and_end(self) -> None:
         """Write what waits, unless that takes too long."""
         try:
@@ -60,6 +69,9 @@ class Lines(logging.Handler):
 
     def _write_all(self) -> None:
         while (line := self._lines.get()) is not None:
+            if isinstance(line, threading.Event):
+                line.set()
+                continue
             try:
                 self._stream.write(f"{line}\n")
                 self._stream.flush()

@@ -26,6 +26,12 @@ def set_up() -> None:
         LOGGER.propagate = False
 
 
+def flush() -> None:
+    """Wait, a second at most, until everything is written: a signal may end the process next."""
+    for handler in LOGGER.handlers:
+        handler.flush()
+
+
 def count_lost(lost: Callable[[], object]) -> None:
     """Tell `lost` of every line that cannot be written."""
     for handler in LOGGER.handlers:

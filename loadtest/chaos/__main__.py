@@ -28,7 +28,8 @@ from features.errors import PsadError
 from loadtest.errors import LoadError
 
 PARTS: Final = (
-    "reload", "rollback", "replicas", "restart", "kill", "overload", "idle", "flips", "corpus", "soak",
+    "reload", "rollback", "replicas", "restart", "kill", "overload", "idle", "flips", "corpus",
+    "soak",
 )  # fmt: skip
 POOL: Final = 2_000
 
