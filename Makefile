@@ -50,7 +50,7 @@ chaos: .venv/.tests-installed ## reload, kill, overload, soak a real service: an
 
 lock: .venv/.created ## pin again what the image installs, in deploy/image/
 	$(PIP) uv
-	@for pair in "pyproject.toml --extra cpu:requirements" "deploy/image/build.in:build"; do \
+	@for pair in "pyproject.toml --extra cpu --extra redis:requirements" "deploy/image/build.in:build"; do \
 	  $(BIN)/uv pip compile $${pair%:*} --upgrade --generate-hashes --quiet \
 	    --python-version 3.11 --python-platform linux --custom-compile-command "make lock" \
 	    --output-file deploy/image/$${pair#*:}.txt || exit 1; done

@@ -27,6 +27,7 @@ EXTRAS = {
     "onnxscript": "train",
     "polars": "train",
     "pyarrow": "train",
+    "redis": "redis",
     "safetensors": "train",
     "scipy": "train",
     "tensorboard": "tensorboard",

@@ -21,8 +21,11 @@ from typing import Annotated
 import typer
 
 from cli.errors import Verbs
+from cli.join import add_join
 from cli.publish import add_publish
+from cli.refresh import add_refresh
 from cli.serve import add_serve
+from cli.store import add_store
 from features.runtime import refuse_telemetry
 
 app = typer.Typer(
@@ -185,6 +188,15 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from RUN's last checkpoint.")
     ] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="A finished run to begin from, of another dataset with the same kind of lists.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train a model on a dataset.
 
@@ -193,12 +205,16 @@ def train(
     `epochs=5` does not say otherwise, and it ends with a table of the model beside the reference
     orders on them; the test lists wait for `psad evaluate`.
 
+    With --from it begins with what another run learned, and with that run's settings: values and
+    features that both know are copied by name, whatever else the new logs hold is learned.
+
     \b
     Examples:
       psad train datasets/ml_100k runs/first --model psad --preset robust
       psad train datasets/ml_100k runs/wide --preset robust learning_rate=0.001 --seed 1
       psad train datasets/ml_100k runs/wo-sa --config paper/configs/wo-sa.toml epochs=5
       psad train datasets/ml_100k runs/first --resume
+      psad train datasets/this_week runs/this_week --from runs/last_week epochs=5
     """
     from model.train import train as go
 
@@ -210,6 +226,7 @@ def train(
         file=config,
         seed=seed,
         resume=resume,
+        start=start,
         overrides=key_values(overrides or ()),
     )
 
@@ -350,6 +367,9 @@ def export(
 
 add_serve(app)
 add_publish(app)
+add_join(app)
+add_refresh(app)
+add_store(app)
 
 
 @app.command()

@@ -33,6 +33,8 @@ HELP = {
     "max_history": "Longer histories get 422.",
     "max_inflight": "Requests inside the process; beyond it: overload.",
     "max_queue": "Requests waiting for the model; beyond it: overload.",
+    "max_batch": "Requests in one body of /rerank/batch; more get 422.",
+    "max_batch_body_bytes": "Larger batches get 413.",
     "api_key": "Bearer key that callers must send; safer given as the variable.",
     "admin_key": "Bearer key of /admin, which is off without one; not the callers' key.",
     "api_keys_file": "File of more such keys, one a line; it may change while the service runs.",
@@ -42,8 +44,18 @@ HELP = {
     "in_memory_mb": "Catalogues up to this size are read into memory; larger are mapped files.",
     "log_percent": "Log a line for this share of the requests: times and counts, no user, no item.",
     "traces": "OpenTelemetry traces, to where OTEL_EXPORTER_OTLP_ENDPOINT says (psad[traces]).",
+    "store": "Users and histories by id: file:PATH or redis://HOST:PORT/0; turns /events on. "
+    "With a password in it safer given as the variable.",
+    "store_ms": "Time that a request waits for its user at most.",
+    "store_days": "Days after which a user without an event is forgotten; 0: never.",
     "page": "A page at / to look at lists before and after; for people, not for production: "
     "its samples are lists of real users.",
+    "shown_log": "A folder to write what was shown into, for `psad join`.",
+    "shown_log_percent": "Share of the users whose lists are written, always the same ones.",
+    "shown_log_features": "Write the features of users too.",
+    "shown_log_file_mb": "A file ends at this size.",
+    "shown_log_file_seconds": "A file ends at this age.",
+    "shown_log_max_mb": "Size of the folder, from which on its oldest files are removed.",
     "drain_seconds": "After SIGTERM, go on serving this long while /readyz says 503.",
     "stop_seconds": "Then, time that requests in flight have to finish.",
 }

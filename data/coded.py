@@ -49,7 +49,7 @@ class Coded:
         user, first, length = (
             self.lists[name].to_numpy()[chosen] for name in ("user", "first", "length")
         )
-        for start, end in _whole_users(user, length):
+        for start, end in whole_users(user, length):
             places, _ = ragged(first[start:end], length[start:end])
             people = np.repeat(user[start:end], length[start:end])
             yield Impressions(people, self.row[places], self.positive[places], end - start)
@@ -63,7 +63,7 @@ class Coded:
             start += len(frame)
 
 
-def _whole_users(user: Int64, length: Int64) -> Iterator[tuple[int, int]]:
+def whole_users(user: Int64, length: Int64) -> Iterator[tuple[int, int]]:
     """Lists from..to of about PIECE_ROWS rows, cut only between users."""
     if not len(user):
         return

@@ -8,7 +8,10 @@
                            context_numeric, derived (ΣM, ·)
                     acted: catalogue rows of positive items by user, newest first; a history is a
                            slice of it, so it takes no room of its own
+                    rest_user, rest_offsets, rest_row, rest_label: what the lists that are not
+                           ranked showed, for statistics of the whole log
     users.parquet, lists.parquet, context.parquet     raw values, for requests to the service
+    items.parquet   raw values of the items that were described, for `psad refresh`
     summary.html    a page about all this, for people; nothing reads it
 
 B lists of a batch, N history items, M candidates (padded to the batch's longest), L all lists.
@@ -103,6 +106,11 @@ class Dataset:
         return np.asarray(self._arrays["history_length"], np.int64)
 
     @cached_property
+    def history_starts(self) -> Int64:
+        """(L,) where each list's history begins among all that users acted on; falls with time."""
+        return np.asarray(self._arrays["history_start"], np.int64)
+
+    @cached_property
     def users(self) -> Int64:
         """(L,) a number for who each list was shown to, ascending."""
         return np.asarray(self._arrays["list_user"], np.int64)
@@ -180,6 +188,44 @@ class Dataset:
                 self._context(start, end),
             ),
         )  # fmt: skip
+
+    @cached_property
+    def items(self) -> pl.DataFrame:
+        """The items that were described: item_id and raw features. Raises DataError."""
+        path = self.folder / "items.parquet"
+        if not path.exists() or "rest_row" not in self._arrays:
+            raise DataError(
+                f"{self.folder} was prepared by an earlier version, which kept no raw values of "
+                "items: prepare it again."
+            )
+        return pl.read_parquet(path)
+
+    def every_list(self) -> tuple[Int64, Int64, Int64]:
+        """(L',) user, place of the first row and length of all lists, ranked or not, by user.
+
+        Places are what `every_row` reads.
+        """
+        arrays, offsets = self._arrays, np.asarray(self._arrays["candidate_offsets"])
+        rest = np.asarray(arrays["rest_offsets"])
+        user = np.concatenate([arrays["list_user"], arrays["rest_user"]]).astype(np.int64)
+        first = np.concatenate([offsets[:-1], rest[:-1] + offsets[-1]])
+        length = np.concatenate([np.diff(offsets), np.diff(rest)])
+        order = np.argsort(user, kind="stable")
+        return user[order], first[order], length[order]
+
+    def every_row(self, places: Int64) -> tuple[Int64, npt.NDArray[np.bool_]]:
+        """(n,) catalogue rows and whether their labels were positive, at places of any list."""
+        ranked = len(self._arrays["candidate_row"])
+        parts = [places[places < ranked], places[places >= ranked] - ranked]
+        found = []
+        for names in (("candidate_row", "rest_row"), ("label", "rest_label")):
+            values = np.empty(len(places), np.int64)
+            for name, part, here in zip(
+                names, parts, (places < ranked, places >= ranked), strict=True
+            ):
+                values[here] = self._arrays[name][part]
+            found.append(values)
+        return found[0], found[1] > 0
 
     def _shown(self, chosen: Int64) -> tuple[Int64, Int64]:
         """Places of the lists' candidates in the candidate arrays, and offsets (B + 1,)."""

@@ -59,7 +59,9 @@ def write(
     catalogue = _catalogue(log, coded, schema)
     (folder / "arrays").mkdir(parents=True)
     _write_lists(folder, coded)
+    _write_rest(folder, coded)
     _write_users(folder, coded.users, schema)
+    log.items.write_parquet(folder / "items.parquet")
     _write_context(folder, coded, schema)
     catalogue.save(folder / "catalogue")
     _seal(folder, schema, facts)
@@ -107,6 +109,20 @@ def _write_lists(folder: Path, coded: Coded) -> None:
     for name, array in arrays.items():
         np.save(folder / "arrays" / f"{name}.npy", array)
     kept.select("list_id").write_parquet(folder / "lists.parquet")
+
+
+def _write_rest(folder: Path, coded: Coded) -> None:
+    """What the lists that are not ranked showed: statistics of the whole log count them too."""
+    left_out = ~coded.chosen(*SPLITS)
+    lists, rows = coded.lists.filter(pl.Series(left_out)), coded.of_rows(left_out)
+    arrays = {
+        "rest_user": lists["user"].to_numpy().astype(np.int32),
+        "rest_offsets": np.concatenate([[0], np.cumsum(lists["length"].to_numpy())]),
+        "rest_row": coded.row[rows].astype(np.int32),
+        "rest_label": coded.positive[rows].astype(np.uint8),
+    }
+    for name, array in arrays.items():
+        np.save(folder / "arrays" / f"{name}.npy", array)
 
 
 def _write_users(folder: Path, users: pl.DataFrame, schema: FeatureSchema) -> None:

@@ -20,11 +20,13 @@ from tqdm import tqdm
 
 from data.dataset import Dataset
 from export.generated import is_steady, list_cases, prove_lists
-from export.onnx import GENERATED, Generator, Scorer, export_generator, export_scorer
+from export.golden import golden_requests
+from export.onnx import Generator, Scorer, export_generator, export_scorer
 from export.parity import cases, prove, tensors
+from export.runtime import GENERATED
 from features.body import rerank_body
 from features.bundle import GENERATOR, GOLDEN, SCORER, GeneratorFacts, seal, writing
-from features.encode import Arrays, RawItems, Request
+from features.encode import Arrays, Request
 from features.errors import BundleError
 from features.publish import publish
 from model.config import RunConfig
@@ -33,7 +35,8 @@ from model.machine import commit
 from model.ranker import NeuralRanker
 from model.train import METRICS, load_run
 
-GOLDEN_REQUESTS = 8
+# of the machine that trained, which a bundle tells nothing of
+FOLDERS: Any = {"dataset": True, "ancestors": {"__all__": {"run", "dataset"}}}
 NAMES = {"psad": "psad-s"}  # what a bundle calls its scorer, where that is not the model's name
 
 
@@ -154,23 +157,9 @@ def _describe(run: Path, config: RunConfig, folder: Path, parity: str) -> dict[s
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": metrics.get("commit") or commit(),
         "fingerprint": config.fingerprint,
-        "config": config.model_dump(mode="json", exclude={"dataset"}),
+        "config": config.model_dump(mode="json", exclude=FOLDERS),
         "metrics": {**kept, "parity": parity},
     }
-
-
-def golden_requests(data: Dataset) -> list[Request]:
-    """Real lists of the validation split, and what is not in it: nobody known, nothing known."""
-    indexes = data.splits["valid"]
-    places = np.linspace(0, len(indexes) - 1, min(GOLDEN_REQUESTS, len(indexes))).astype(int)
-    real = [data.request(int(indexes[place])) for place in places]
-    first = real[0]
-    cold = [f"never-seen-{number}" for number in range(3)]
-    return [
-        *real,
-        Request({}, RawItems([]), RawItems(list(first.candidates.ids))),
-        Request(first.user, first.history, RawItems([*first.candidates.ids, *cold])),
-    ]
 
 
 def golden(

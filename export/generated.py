@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from export.onnx import GENERATED, Generator
+from export.onnx import Generator
 from export.parity import TIE, TOLERANCE, ParityError, cases, matching_session, tensors
+from export.runtime import GENERATED
 from features.draw import random_arrays
 from features.encode import Arrays
 from features.schema import FeatureSchema

@@ -21,11 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from export.optimize import optimize, rename_sizes
+from export.runtime import GENERATED, OUTPUT
 from features.draw import random_arrays
 from features.schema import FeatureSchema
 
-OUTPUT = "scores"
-GENERATED = ("list", "chances", "worth")  # (B, T), (B, T), (B,)
 OPSET = 23  # the first with Attention
 PADDED = -1e9  # the logit of a padded slot: no real one is near it
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import torch
+from onnxruntime import InferenceSession
 
-from export.onnx import OUTPUT, Network, Scorer
-from features.bundle import SLOWER
+from export.onnx import Network, Scorer
+from export.runtime import OUTPUT, session
 from features.draw import random_arrays
 from features.encode import Arrays
 from features.errors import PsadError
@@ -53,16 +53,7 @@ class Parity:
         )
 
 
-def session(path: Path) -> onnxruntime.InferenceSession:
-    """A CPU session of one thread, optimised as the service's own."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(
-        path, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(SLOWER)
-    )
-
-
-def matching_session(network: Network, path: Path) -> onnxruntime.InferenceSession:
+def matching_session(network: Network, path: Path) -> InferenceSession:
     """A session of a graph that reads what the network reads; raises ParityError otherwise."""
     runtime = session(path)
     names = [one.name for one in runtime.get_inputs()]

@@ -46,6 +46,33 @@ class GeneratorFacts(BaseModel):
     beam: int = Field(ge=1)  # lists searched at once
 
 
+class Counted(BaseModel):
+    """What statistics were counted in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    showings: int = Field(ge=0)  # of items that the catalogue knows
+    clicks: int = Field(ge=0)  # positive labels among them
+
+
+class Refreshed(BaseModel):
+    """Where a version that was refreshed, and not exported, comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str  # that it was made of
+    manifest_sha256: str  # of that version
+    exported: str  # when its model was
+    data: str  # the dataset's name
+    fingerprint: str  # of that dataset's own schema
+    lists: int  # that were counted
+    first: str  # day of the first and the last list, UTC
+    last: str
+    counted: Counted
+    learned: Counted  # the statistics that the model was trained with
+    items: dict[str, int]  # how many came, changed, are the same, were kept or dropped unseen
+
+
 class Manifest(BaseModel):
     """What a bundle says of itself."""
 
@@ -60,6 +87,7 @@ class Manifest(BaseModel):
     config: dict[str, Any] = {}  # what it was trained with
     metrics: dict[str, Any] = {}  # what it measured
     generator: GeneratorFacts | None = None  # of generator.onnx, where there is one
+    refreshed: Refreshed | None = None  # where `psad refresh` made it
     files: dict[str, str]  # path in the bundle, "/" between parts -> sha256
     seal: str | None = None  # sha256 of the manifest's own text, with zeros in this place
 

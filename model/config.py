@@ -51,6 +51,17 @@ class Training(BaseModel):
     tensorboard: bool = False  # also write curves for TensorBoard (extra `tensorboard`)
 
 
+class Ancestor(BaseModel):
+    """A run that another one began from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str  # folder
+    weights: str  # sha256 of its weights
+    dataset: str  # folder that it learned from
+    fingerprint: str  # of that dataset's schema
+
+
 class RunConfig(BaseModel):
     """Everything a run is."""
 
@@ -63,6 +74,7 @@ class RunConfig(BaseModel):
     fingerprint: str  # of the dataset's schema
     training: Training
     settings: dict[str, Any]  # the model's own Config
+    ancestors: tuple[Ancestor, ...] = ()  # `--from`: that run, the one that it began from, …
 
     def save(self, path: Path) -> None:
         """Write as TOML; what is None is left out, because TOML has no word for it."""
@@ -168,6 +180,18 @@ def resolve(
     model, preset = model or found.model or MODEL, preset or found.preset or PRESET
     made = configure(model, preset, overrides, found.settings)
     return Asked(model, preset, None if file is None else str(file), *made)
+
+
+def resolve_from(
+    elder: RunConfig, model: str | None, preset: str | None, file: Path | str | None,
+    overrides: Mapping[str, str],
+) -> Asked:  # fmt: skip
+    """The same of a run that begins from another: that one's settings are its defaults."""
+    if preset is None and file is None and model in (None, elder.model):
+        own = elder.settings | elder.training.model_dump(mode="json")
+        made = configure(elder.model, elder.preset, overrides, own)
+        return Asked(elder.model, elder.preset, elder.file, *made)
+    return resolve(model or elder.model, preset, file, overrides)
 
 
 def preset_values(model: str, preset: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from features.schema import PADDING, SIDES, UNKNOWN, Feature, FeatureSchema, Kind, Side
+from model.axes import Axis, Name, number_names, or_presence, value_names, vector_names
 
 Tensors = Mapping[str, Tensor]
 
@@ -32,6 +33,7 @@ class Table(nn.Module):
         starts = torch.tensor([0, *(f.size for f in (*categorical, *bags))]).cumsum(0)
         self.vectors = nn.Embedding(max(int(starts[-1]), 1), width)
         nn.init.normal_(self.vectors.weight, std=0.05)
+        self._features = (*categorical, *bags)
         self.bag_lengths = [f.max_length for f in bags]
         slots = torch.tensor(self.bag_lengths, dtype=torch.long)
         self.categorical_start: Tensor
@@ -39,6 +41,10 @@ class Table(nn.Module):
         self.register_buffer("categorical_start", starts[: len(categorical)], persistent=False)
         bag_starts = starts[len(categorical) : len(categorical) + len(bags)]
         self.register_buffer("bag_start", bag_starts.repeat_interleave(slots), persistent=False)
+
+    def axes(self) -> dict[str, Axis]:
+        """A row a value."""
+        return {"vectors.weight": Axis(0, or_presence(value_names(self._features)))}
 
     def categorical(self, index: Tensor) -> Tensor:
         """(…, F) indices to (…, F·e)."""
@@ -102,6 +108,7 @@ class FeatureEmbedding(nn.Module):
         """
         super().__init__()
         self.unknown_rate = unknown_rate
+        self._schema, self._width = schema, width
         kinds: tuple[Kind, Kind] = ("categorical", "bag")
         self.unread: set[str] = set()  # arrays with columns that are never read
         for side in SIDES:
@@ -121,6 +128,14 @@ class FeatureEmbedding(nn.Module):
         self.widths: dict[Side, int] = {
             side: self.kind_widths[side] + schema.width(side, "numeric") for side in SIDES
         }
+
+    def kind_names(self, side: Side) -> tuple[Name, ...]:
+        """What is not a number."""
+        return vector_names(self._schema, side, self._width)
+
+    def names(self, side: Side) -> tuple[Name, ...]:
+        """(width,) what each number of a side's vector is of."""
+        return self.kind_names(side) + number_names(self._schema, side)
 
     def forward(self, tensors: Tensors, side: Side) -> Tensor:
         """(B, n, width) of items, or (B, width) of users; a side without features has width 0."""

@@ -2,6 +2,7 @@
 
     psad train datasets/ml_100k runs/psad --model psad --preset robust key=value…
     psad train datasets/ml_100k runs/wo-sa --config paper/configs/wo-sa.toml
+    psad train datasets/this_week runs/this_week --from runs/last_week
 
 A run folder holds config.toml, schema.json, weights.safetensors, metrics.json, progress.jsonl and
 curves.svg. metrics.json is written last: a run that has it is whole.
@@ -20,28 +21,25 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from data.dataset import Dataset
-from features.errors import PsadError
 from features.files import write_whole
-from features.schema import FeatureSchema
 from model import registry
-from model.config import Asked, ConfigError, RunConfig, resolve
+from model.config import Asked, RunConfig, resolve, resolve_from
 from model.curves import draw_curves
+from model.elder import START, Elder, begin_from, load_elder
 from model.evaluate import evaluate, evaluate_references, row_name
 from model.fit import CHECKPOINTS, PROGRESS, ways
 from model.machine import commit
 from model.ranker import Ranker
+from model.runs import CONFIG, METRICS, SCHEMA, RunError, build, load_run
+from model.weights import load_weights
 
-CONFIG, SCHEMA, METRICS = "config.toml", "schema.json", "metrics.json"
 SHOWN = ("ndcg@5", "ndcg@10", "map@5", "map@10", "auc")
 
-
-class RunError(PsadError):
-    """A run folder that cannot be used as asked."""
+__all__ = ["CONFIG", "METRICS", "SCHEMA", "RunError", "build", "load_run", "train"]
 
 
 def train(
@@ -53,6 +51,7 @@ def train(
     file: Path | str | None = None,
     seed: int | None = None,
     resume: bool = False,
+    start: Path | str | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Train and judge on the validation lists; returns metrics.json's content.
@@ -60,7 +59,10 @@ def train(
     Under `torchrun` or `accelerate launch` every process trains its share; the main one writes, the
     others return nothing. What is said here goes before what the configuration `file` says.
 
-    Raises RunError where the folder holds another run, ConfigError for unknown settings.
+    `start` is a run to begin from: its weights, and its settings where nothing else is said.
+
+    Raises RunError where the folder holds another run, ConfigError for unknown settings,
+    WarmStartError for a run that cannot be begun from.
     """
     folder, data = Path(run), Dataset.load(Path(dataset))
     # one process, unless `torchrun` or `accelerate launch` started several
@@ -69,13 +71,17 @@ def train(
         if processes.is_main_process:
             given = {} if seed is None else {"seed": str(seed)}
             said = (model, preset, file, given | dict(overrides or {}))
-            _begin(folder, data, resolve(*said), resume, any(said))
+            elder = None if start is None else load_elder(Path(start), model)
+            asked = resolve_from(elder.config, *said) if elder else resolve(*said)
+            _begin(folder, data, asked, resume, any(said), elder)
     config = RunConfig.load(folder / CONFIG)
     if (folder / METRICS).exists():
         Console().print(f"{folder} is finished; nothing to resume.")
         return json.loads((folder / METRICS).read_text())
     torch.manual_seed(config.training.seed)
     ranker = build(config, data.schema)
+    if config.ancestors:
+        load_weights(ranker, folder / START)
     fitted = ranker.fit(data, folder, training=config.training, resume=resume)
     if not processes.is_main_process:
         return {}
@@ -91,14 +97,17 @@ def _begin(
     asked: Asked,
     resume: bool,
     said_anything: bool,
+    elder: Elder | None,
 ) -> None:
     """See to it that the folder holds the configuration to train by."""
     if resume and (folder / CONFIG).exists():
         config = _resumed(folder, data)
+        if elder is not None and elder.ancestors != config.ancestors:
+            raise RunError(f"{folder} was not begun from {elder.folder}: resume it without --from.")
         if said_anything:  # `--resume` alone takes the run's own settings
             _refuse_other_settings(folder, config, asked)
         return
-    _new(folder, data, asked)
+    _new(folder, data, asked, elder)
 
 
 def _finish(folder: Path, metrics: Mapping[str, Any], title: str) -> None:
@@ -106,17 +115,20 @@ def _finish(folder: Path, metrics: Mapping[str, Any], title: str) -> None:
     if (folder / PROGRESS).exists():
         draw_curves(folder / PROGRESS, folder / "curves.svg", title)
     write_whole(folder / METRICS, json.dumps(metrics, indent=1))
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    for scratch in (CHECKPOINTS, START):
+        shutil.rmtree(folder / scratch, ignore_errors=True)
 
 
-def _new(folder: Path, data: Dataset, asked: Asked) -> None:
+def _new(folder: Path, data: Dataset, asked: Asked, elder: Elder | None) -> None:
     if (folder / CONFIG).exists():
         raise RunError(
             f"{folder} holds a run already. Go on with it by --resume, or choose another folder."
         )
-    registry.find(asked.model).Ranker(
-        data.schema, asked.settings
-    )  # what it lacks shows before a folder is
+    torch.manual_seed(asked.training.seed)  # what a run begins from has weights drawn by it too
+    # what it lacks shows before a folder is
+    ranker = registry.find(asked.model).Ranker(data.schema, asked.settings)
+    if elder is not None:
+        begin_from(elder, asked, ranker, data, folder / START)
     folder.mkdir(parents=True, exist_ok=True)
     config = RunConfig(
         model=asked.model,
@@ -126,6 +138,7 @@ def _new(folder: Path, data: Dataset, asked: Asked) -> None:
         fingerprint=data.schema.fingerprint(),
         training=asked.training,
         settings=asked.settings.model_dump(mode="json"),
+        ancestors=() if elder is None else elder.ancestors,
     )
     data.schema.save(folder / SCHEMA)
     config.save(folder / CONFIG)
@@ -152,38 +165,6 @@ def _refuse_other_settings(folder: Path, config: RunConfig, asked: Asked) -> Non
             f"{folder} was begun otherwise ({'; '.join(other[:3])}). Go on with it by --resume "
             "alone, or train into another folder."
         )
-
-
-def build(config: RunConfig, schema: FeatureSchema) -> Ranker:
-    """The untrained model of a configuration; raises ConfigError for settings it does not have."""
-    model = registry.find(config.model)
-    try:
-        settings = model.Config.model_validate(config.settings)
-    except ValidationError as error:
-        raise ConfigError(
-            f"the run's settings are not those of {config.model} in this version: {error}"
-        ) from error
-    ranker: Ranker = model.Ranker(schema, settings)
-    return ranker
-
-
-def load_run(folder: Path | str) -> tuple[Ranker, RunConfig]:
-    """The trained model of a run folder; raises RunError where it is not finished."""
-    folder = Path(folder)
-    if not (folder / METRICS).exists():
-        state = (
-            "has not finished: go on with --resume" if (folder / CONFIG).exists() else "is no run"
-        )
-        raise RunError(f"{folder} {state}.")
-    config = RunConfig.load(folder / CONFIG)
-    schema = FeatureSchema.load(folder / SCHEMA)
-    if config.fingerprint != schema.fingerprint():
-        raise ConfigError(f"{folder}: {SCHEMA} is not the schema that the run was trained with.")
-    ranker = build(config, schema)
-    ranker.load(folder)
-    if isinstance(ranker, torch.nn.Module):
-        ranker.eval()
-    return ranker, config
 
 
 def _judge(ranker: Ranker, data: Dataset, config: RunConfig) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from data.dataset import Dataset
 from export.cost import in_turn, megaflops, random_lists
 from export.onnx import Network, export_generator, export_network, export_scorer, input_names
-from export.parity import session
+from export.runtime import session
 from features.schema import FeatureSchema
 from model.config import Training
 from model.fit import Loop

@@ -20,7 +20,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from export.cost import Call, in_turn
-from export.parity import session
+from export.runtime import session
 from features.bundle import Bundle, resolve
 from features.encode import Encoder
 from model.evaluate import in_evaluation, load_batch, order_lists

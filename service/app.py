@@ -14,10 +14,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from service import docs, logs
 from service.admin import add_admin
-from service.boundary import RERANK_PATHS, Boundary
+from service.batch import Batch
+from service.boundary import BATCH_PATHS, RERANK_PATHS, Boundary
 from service.drain import Drain
 from service.engine import check_runtime
 from service.errors import ApiError, error_response
@@ -31,6 +33,10 @@ from service.rerank import Reranker
 from service.schemas import Info, State
 from service.settings import Settings
 from service.shadow import Shadow
+from service.shown import ShownLog
+from service.store.choose import open_store
+from service.store.events import add_events
+from service.store.lookup import Lookup
 from service.traces import Traces
 from service.wire import BOUNDS, Bounds, bounds_of
 from service.worker import Worker
@@ -50,7 +56,15 @@ class Service:
         self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
         self.models = Models(settings, self.metrics, self.worker.learn)
         self.shadow = Shadow(self.models, self.metrics)
-        self.reranker = Reranker(settings, self.models, self.worker, self.metrics, self.shadow)
+        url = settings.store.get_secret_value() if settings.store else ""
+        self.store = open_store(url, settings.store_days) if url else None
+        seconds = settings.store_ms / 1_000.0
+        self.lookup = Lookup(self.store, seconds, self.metrics) if self.store else None
+        self.shown = ShownLog(settings, self.metrics) if settings.shown_log else None
+        self.reranker = Reranker(
+            settings, self.models, self.worker, self.metrics, self.shadow, self.lookup, self.shown
+        )
+        self.batch = Batch(settings, self.reranker, self.metrics)
 
     @property
     def ready(self) -> bool:
@@ -64,6 +78,10 @@ class Service:
         self.worker.start()
         self.shadow.start()
         self.lag.start()
+        if self.lookup is not None:
+            self.lookup.start()
+        if self.shown is not None:
+            self.shown.start()
         logs.event("starting", bundle=self.settings.bundle.name, device=self.settings.device)
         tasks = [asyncio.create_task(self.models.load())]
         if self.settings.device != "cpu" or self.settings.workers > 1:
@@ -82,11 +100,15 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.lag.stop()
+            if self.lookup is not None:
+                await self.lookup.stop()
             self.worker.stop()
             self.shadow.stop()
             self.models.close()
             if self.traces is not None:
                 await asyncio.to_thread(self.traces.stop)
+            if self.shown is not None:
+                await asyncio.to_thread(self.shown.stop)
             logs.event("stopped")
 
 
@@ -117,6 +139,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_routes(app, service)
     if service.keys.admin is not None:
         add_admin(app, settings, service.models)
+    if service.store is not None:
+        add_events(app, settings, service.models, service.store, service.metrics)
     if settings.page:
         add_page(app, settings, service.models)
     docs.document(app, settings, service.keys)
@@ -129,6 +153,12 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             path, service.reranker.answer, methods=["POST"], response_model=None,
             summary="Rerank candidates", operation_id=path.strip("/").replace("/", "_"),
             responses=docs.RERANK_RESPONSES, openapi_extra=docs.RERANK_REQUEST,
+        )  # fmt: skip
+    for path in BATCH_PATHS:
+        app.add_api_route(
+            path, service.batch.answer, methods=["POST"], response_model=None,
+            summary="Rerank several lists", operation_id=path.strip("/").replace("/", "_"),
+            responses=docs.BATCH_RESPONSES, openapi_extra=docs.BATCH_REQUEST,
         )  # fmt: skip
 
     async def live() -> State:
@@ -173,4 +203,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
     said = ApiError(error.status_code, kind, str(error.detail).lower())
     response = error_response(said, request.scope["visit"].request_id)
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(_allowed(request))
     return response
+
+
+def _allowed(request: Request) -> list[str]:
+    """Of all routes of this path; the router itself names those of the first."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] != Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)

@@ -26,7 +26,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 async def _read(request: Request, limit: int) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and (len(announced) > 15 or int(announced) > limit):
-        raise _too_large(limit)
+        raise too_large(limit)
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -36,7 +36,7 @@ async def _read(request: Request, limit: int) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         parts.append(part)
         more = message.get("more_body", False)
         if more and "late" in request.scope:
@@ -48,5 +48,6 @@ def _too_slow() -> ApiError:
     return ApiError(408, "too_slow", "the body did not arrive in time")
 
 
-def _too_large(limit: int) -> ApiError:
+def too_large(limit: int) -> ApiError:
+    """The refusal of a body over the limit."""
     return ApiError(413, "body_too_large", f"the body is over the limit of {limit} bytes")

@@ -21,10 +21,12 @@ from service.lag import LoopLag
 from service.metrics import Metrics
 from service.page import FILES
 from service.settings import Settings
+from service.store.events import USERS
 from service.traces import Traces
 from service.visit import Visit, count
 
 RERANK_PATHS: Final = ("/rerank", "/v1/rerank")
+BATCH_PATHS: Final = ("/rerank/batch", "/v1/rerank/batch")
 OPEN_PATHS: Final = frozenset(
     ("/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready", "/metrics")
 )
@@ -55,10 +57,14 @@ class Boundary:
         visit = Visit(
             _request_id(scope), now, begun, self._lag.seconds(), whole_by=begun + self._seconds
         )
+        if "left" in scope:
+            visit.left = scope["left"]
         scope["visit"] = visit
         answer = _Answer(send, visit, self._drain)
         if scope["path"] not in RERANK_PATHS:
             await self._guarded(scope, receive, answer)
+            if answer.status != 200 and scope["path"] in BATCH_PATHS:  # else each is counted
+                self._metrics.answered(answer.status, perf_counter() - visit.arrived)
             return
         self._metrics.inflight.inc()
         try:
@@ -99,7 +105,7 @@ class Boundary:
         return self._rerank if hot else self._app
 
     def _admits(self, scope: Scope) -> bool:
-        admin = scope["path"].startswith(ADMIN) and self._keys.admin is not None
+        admin = scope["path"].startswith((ADMIN, USERS)) and self._keys.admin is not None
         # a caller's key opens nothing of /admin
         guard = self._keys.admin if admin else self._keys.api
         if guard is None or scope["path"] in self._open:

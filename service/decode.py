@@ -19,6 +19,8 @@ from features.values import ABSENT
 from service.errors import ApiError, Mode
 from service.grammar import Limits, request_validator
 from service.refusals import refusal
+from service.store.fill import Filler
+from service.store.record import Stored
 
 Row = Mapping[str, Any]
 
@@ -35,6 +37,8 @@ class Asked:
     mode: Mode
     on_failure: Literal["incoming", "error"] | None
     user: str | None  # the id
+    history_given: bool = False  # be it empty
+    stored: Stored | None = None  # what a store added to `raw`
 
     @property
     def ids(self) -> Sequence[str]:
@@ -54,6 +58,7 @@ class Decoder:
         self._candidates = tuple(f.name for f in item + context)
         self._scored = any(f.name == "score" for f in context)
         self._known = self._user.union(self._candidates)
+        self.filler = Filler(schema) if schema else None
 
     def decode(self, body: bytes) -> Asked:
         """Raises ApiError: 400 where the body is not JSON, 422 where it is not a request."""
@@ -76,6 +81,7 @@ class Decoder:
             fields.get("mode") or "scorer",
             fields.get("on_failure"),
             (fields.get("user") or {}).get("id"),
+            fields.get("history") is not None,
         )
 
     def _items(self, items: Any, known: tuple[str, ...], unknown: dict[str, int]) -> RawItems:

@@ -8,12 +8,20 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.headers import of_docs
 from service.keys import Keys
-from service.schemas import ErrorResponse, RerankRequest, RerankResponse, Trial
+from service.schemas import (
+    BatchRequest,
+    BatchResponse,
+    ErrorResponse,
+    EventsRequest,
+    RerankResponse,
+    Trial,
+)
 from service.settings import Settings
 
 _TEMPLATE = "#/components/schemas/{model}"
@@ -68,13 +76,48 @@ RERANK_REQUEST: dict[str, Any] = {
         },
     }
 }
-
-
+BATCH_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": BatchResponse},
+    **{status: RERANK_RESPONSES[status] for status in (400, 401, 413)},
+    422: {"model": ErrorResponse, "description": "The body is no batch, or one of too many."},
+}
+BATCH_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": _TEMPLATE.format(model="BatchRequest")}}
+        },
+    }
+}
 TRIAL_REQUEST: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": Trial.model_json_schema()}},
     }
+}
+
+EVENTS_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": _TEMPLATE.format(model="EventsRequest")}}
+        },
+    }
+}
+_UNWRITTEN: dict[str, Any] = {
+    "model": ErrorResponse,
+    "description": "The store does not answer. Send the same once more.",
+}
+EVENTS: dict[int | str, dict[str, Any]] = {
+    **{status: RERANK_RESPONSES[status] for status in (400, 401, 413)},
+    422: {"model": ErrorResponse, "description": "An event is wrong; none was added."},
+    429: {"model": ErrorResponse, "description": "Overload. Retry-After says when to come back."},
+    503: _UNWRITTEN,
+}
+USER_DELETED: dict[int | str, dict[str, Any]] = {**KEYED, 503: _UNWRITTEN}
+USER: dict[int | str, dict[str, Any]] = {
+    **USER_DELETED,
+    404: {"model": ErrorResponse, "description": "Nothing is kept of this user."},
 }
 
 
@@ -95,15 +138,20 @@ def document(app: FastAPI, settings: Settings, keys: Keys) -> None:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, routes=app.routes,
                                  description=app.description)  # fmt: skip
-            request = RerankRequest.model_json_schema(ref_template=_TEMPLATE)
-            parts = {**request.pop("$defs", {}), "RerankRequest": request}
+            bodies: list[type[BaseModel]] = [
+                BatchRequest,
+                *([EventsRequest] if "/events" in schema["paths"] else []),
+            ]
+            parts: dict[str, Any] = {}
+            for body in bodies:
+                request = body.model_json_schema(ref_template=_TEMPLATE)
+                parts |= {**request.pop("$defs", {}), body.__name__: request}
             _limit(parts, settings)
-            schema.setdefault("components", {}).setdefault("schemas", {}).update(parts)
+            schema["components"]["schemas"].update(parts)
             for operation in chain.from_iterable(one.values() for one in schema["paths"].values()):
                 _complete(operation, keys)
-            schema["components"]["securitySchemes"] = {
-                _SCHEME: {"type": "http", "scheme": "bearer"}
-            }
+            scheme = {"type": "http", "scheme": "bearer"}
+            schema["components"]["securitySchemes"] = {_SCHEME: scheme}
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -139,3 +187,4 @@ def _limit(parts: dict[str, Any], settings: Settings) -> None:
     history["maxItems"] = settings.max_history
     for one in candidates:
         one["maxItems"] = settings.max_candidates
+    parts["BatchRequest"]["properties"]["requests"]["maxItems"] = settings.max_batch

@@ -66,12 +66,29 @@ def request_validator(schema: FeatureSchema | None, limits: Limits) -> SchemaVal
     return SchemaValidator(_object({**fields, **optional}, required="candidates"))
 
 
+def user_validator(schema: FeatureSchema) -> SchemaValidator:
+    """Of a user's features as a store keeps them, by the same grammar."""
+    return SchemaValidator(_features(schema.user))
+
+
+def events_validator(limit: int) -> SchemaValidator:
+    """Of the body of POST /events, of so many events at most."""
+    optional = {
+        "timestamp": c.float_schema(strict=True, allow_inf_nan=False, ge=0),
+        "event_id": _id(),
+    }
+    fields = {n: c.nullable_schema(one) for n, one in optional.items()}
+    event = _object({"user_id": _id(), "item_id": _id(), **fields}, required="user_id item_id")
+    return SchemaValidator(_object({"events": _list(event, limit)}, required="events"))
+
+
 def _object(
     fields: Mapping[str, CoreSchema],
     required: str = "",
     extra: Literal["forbid", "allow"] = "forbid",
 ) -> CoreSchema:
-    typed = {n: c.typed_dict_field(f, required=n == required) for n, f in fields.items()}
+    always = required.split()
+    typed = {n: c.typed_dict_field(f, required=n in always) for n, f in fields.items()}
     return c.typed_dict_schema(typed, extra_behavior=extra)
 
 

@@ -78,6 +78,7 @@ def _limits(settings: Settings) -> LimitsInfo:
         history=settings.max_history,
         inflight=settings.max_inflight,
         queue=settings.max_queue,
+        batch=settings.max_batch,
         deadline_ms=settings.deadline_ms,
     )
 

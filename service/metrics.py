@@ -18,12 +18,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from features.encode import OTHER
 from service.errors import MODES, REASONS, Mode, Reason
 
-STAGES: Final = ("decode", "queue", "encode", "score", "order")
+STAGES: Final = ("decode", "store", "queue", "encode", "score", "order")
 STATUSES: Final = (200, 400, 401, 404, 405, 408, 413, 422, 429, 499, 500, 503, 504)
 SHED: Final = ("inflight", "queue", "deadline", "left")
 RELOADS: Final = ("success", "failure")
 CUT: Final = ("large", "slow", "invalid", "stuck")
 KEYS: Final = ("api", "admin")
+STORE_READS: Final = ("hit", "miss", "timeout", "error")
+EVENTS: Final = ("added", "known", "failed")
+DROPPED: Final = ("queue", "disk", "unfit", "failed")
 SHADOWED: Final = ("scored", "dropped", "failed")
 
 _SECONDS: Final = (
@@ -50,6 +53,7 @@ class Metrics:
         self.history = histogram("history_length", "History items a request", _LENGTHS)
         self.fallback = counter("fallback", "Answers without scores, by reason", "reason")
         self.shed = counter("shed", "Requests that were not given to the model", "reason")
+        self.batch = histogram("batch_size", "Requests of one /rerank/batch", _LENGTHS)
         self.inflight = gauge("inflight_requests", "Requests being worked on", "livesum")
         self.model_info = gauge("model_info", "1 for the version served", "liveall",
                                 "name", "version")  # fmt: skip
@@ -79,6 +83,12 @@ class Metrics:
         self.connections_cut = counter("connections_cut", "Connections ended over what came",
                                        "reason")  # fmt: skip
         self.log_lost = counter("log_lines_lost", "Log lines that could not be written")
+        self.store_reads = counter("store_reads", "Users sought in the store, by result", "result")
+        self.store_down = gauge("store_down", "1 while the store does not answer", "livemax")
+        self.events = counter("events", "Events sent for histories, by result", "result")
+        self.shown_written = counter("shown_written", "Shown lists that were written down")
+        self.shown_dropped = counter("shown_dropped", "Shown lists that were not", "reason")
+        self.shown_removed = counter("shown_removed_files", "Files that went to keep the bound")
         self.objective.set(objective)
         self.workers.set(1)
         self._preset()
@@ -96,6 +106,12 @@ class Metrics:
             self.shed.labels(cause)
         for result in RELOADS:
             self.reload.labels(result)
+        for result in STORE_READS:
+            self.store_reads.labels(result)
+        for result in EVENTS:
+            self.events.labels(result)
+        for why in DROPPED:
+            self.shown_dropped.labels(why)
         for result in SHADOWED:
             self.shadow_requests.labels(result)
         for cut in CUT:

@@ -6,7 +6,7 @@ meant. Messages never hold what the caller sent, but for a few characters of an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from pydantic_core import ErrorDetails, ValidationError
@@ -36,8 +36,13 @@ _RANGES: Final = (
 Path = tuple[str | int, ...]
 
 
-def refusal(error: ValidationError) -> ApiError:
-    """The ApiError for a failed validation: 400 where the body is not JSON, else 422."""
+def refusal(
+    error: ValidationError, keys: Callable[[Path], Sequence[str]] | None = None
+) -> ApiError:
+    """The ApiError for a failed validation: 400 where the body is not JSON, else 422.
+
+    `keys` names what is known at a place of another body than /rerank's.
+    """
     if error.error_count() > _SOUGHT:
         return ApiError(422, "invalid", "more is wrong with this body than can be listed")
     faults = error.errors(include_url=False, include_input=False, include_context=True)
@@ -48,7 +53,7 @@ def refusal(error: ValidationError) -> ApiError:
     worst = too_long[:1] or [fault for fault in faults if _progress(fault) == furthest]
     unknown = [fault for fault in worst if fault["type"] == "extra_forbidden"]
     if unknown:
-        return _unknown_key(_path(unknown[0]))
+        return _unknown_key(_path(unknown[0]), keys or _keys_at)
     return _wrong_value(worst)
 
 
@@ -69,9 +74,9 @@ def _why(fault: ErrorDetails) -> str:
     return str(fault.get("ctx", {}).get("error", "it cannot be parsed"))
 
 
-def _unknown_key(path: Path) -> ApiError:
+def _unknown_key(path: Path, keys: Callable[[Path], Sequence[str]]) -> ApiError:
     key = str(path[-1])
-    known = _keys_at(path[:-1])
+    known = keys(path[:-1])
     near = nearest(key[:64], known)
     hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(known)}"
     place = (*path[:-1], clipped(key))
@@ -103,7 +108,7 @@ def _wrong_value(faults: Sequence[ErrorDetails]) -> ApiError:
     return ApiError(422, "invalid", f"expected {_or(same)}", param)
 
 
-_LISTS: Final = ("candidates", "candidates.id", "history")
+_LISTS: Final = ("candidates", "candidates.id", "history", "events", "requests")
 
 
 def _message(fault: ErrorDetails) -> str:

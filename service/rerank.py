@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import zip_longest
 from time import perf_counter
@@ -23,6 +23,8 @@ from service.metrics import Metrics
 from service.models import Model, Models
 from service.settings import Settings
 from service.shadow import Shadow
+from service.shown import ShownLog
+from service.store.lookup import Lookup
 from service.visit import Visit
 from service.worker import Left, Shed, Worker
 
@@ -35,10 +37,11 @@ class Reranker:
     """Answers requests with whatever model is current."""
 
     def __init__(
-        self, settings: Settings, models: Models, worker: Worker, metrics: Metrics, shadow: Shadow
-    ) -> None:
-        self._settings, self._models, self._shadow = settings, models, shadow
-        self._worker, self._metrics = worker, metrics
+        self, settings: Settings, models: Models, worker: Worker, metrics: Metrics, shadow: Shadow,
+        lookup: Lookup | None = None, shown: ShownLog | None = None,
+    ) -> None:  # fmt: skip
+        self._settings, self._models, self._shadow, self._shown = settings, models, shadow, shown
+        self._worker, self._metrics, self._lookup = worker, metrics, lookup
         self._seldom = logs.Seldom()
         self._inside = 0
 
@@ -54,18 +57,31 @@ class Reranker:
     async def answer(self, request: Request) -> Response:
         """The response; raises ApiError for what is answered by an error."""
         visit: Visit = request.scope["visit"]
-        self._inside += 1
+        overloaded = self.enter()
         try:
-            return await self._answer(request, visit)
+            self.refuse(overloaded)
+            body = await read_body(request, self._settings.max_body_bytes)
+            return await self.answer_body(body, visit, overloaded)
         finally:
-            self._inside -= 1
+            self.leave()
 
-    async def _answer(self, request: Request, visit: Visit) -> Response:
-        overloaded = self._inside > self._settings.max_inflight
+    def enter(self) -> bool:
+        """Count a request in, until it leaves; whether it is one too many."""
+        self._inside += 1
+        return self._inside > self._settings.max_inflight
+
+    def leave(self) -> None:
+        """Count a request out."""
+        self._inside -= 1
+
+    def refuse(self, overloaded: bool) -> None:
+        """Raise ApiError for one too many where that is an error: it is not even decoded."""
         if overloaded and self._settings.on_failure == "error":
             self._metrics.shed.labels("inflight").inc()
-            raise failure("overload")  # not even decoded
-        body = await read_body(request, self._settings.max_body_bytes)
+            raise failure("overload")
+
+    async def answer_body(self, body: bytes, visit: Visit, overloaded: bool) -> Response:
+        """The response to a body that was read; raises as `answer` does."""
         model = self._models.current
         asked = self._decode(body, model, visit)
         try:
@@ -73,10 +89,12 @@ class Reranker:
                 asked, model = self._of_user(asked, body, model)
             if overloaded:
                 raise Shed("inflight")
-            results = await self._results(asked, model, visit, request.scope.get("left", _there))
+            if self._lookup is not None and model is not None and len(asked.ids) > 1:
+                asked = await self._filled(self._lookup, asked, model, visit)
+            results = await self._results(asked, model, visit)
             if model is not None and visit.order is not None:
                 self._shadow.offer(asked, body, model, visit.order)
-            return _response(visit, model, results, None)
+            return self._respond(visit, asked, model, results, None)
         except ValueRefused as error:
             raise ApiError(422, "invalid", error.message, error.param) from None
         except Left:
@@ -95,6 +113,14 @@ class Reranker:
         except ApiError:  # wrong for its schema alone
             return asked, model
 
+    async def _filled(self, lookup: Lookup, asked: Asked, model: Model, visit: Visit) -> Asked:
+        """With what the store knows of the user, in time for the score."""
+        deadline = visit.deadline(asked.deadline_ms or self._settings.deadline_ms)
+        until = deadline - self._worker.averages[asked.mode]
+        asked = await lookup.filled(asked, model.decoder, visit, until)
+        visit.history = len(asked.raw.history.ids)
+        return asked
+
     def _decode(self, body: bytes, model: Model | None, visit: Visit) -> Asked:
         visit.decoding = begun = perf_counter()
         decoder = self._models.bare if model is None else model.decoder
@@ -112,16 +138,14 @@ class Reranker:
         visit.mode = asked.mode
         return asked
 
-    async def _results(
-        self, asked: Asked, model: Model | None, visit: Visit, left: Callable[[], bool]
-    ) -> Results:
+    async def _results(self, asked: Asked, model: Model | None, visit: Visit) -> Results:
         if len(asked.ids) < 2:  # nothing to put in order
             return _incoming(asked, model)
         if model is None:
             raise Fallback("no_model")
         deadline = visit.deadline(asked.deadline_ms or self._settings.deadline_ms)
         work = partial(model.engine.rerank, asked.raw, asked.mode)
-        done = await self._worker.run(work, deadline, asked.mode, left)
+        done = await self._worker.run(work, deadline, asked.mode, visit.left)
         scored: Scored = done.value
         visit.late = perf_counter() > deadline
         return _ordered(asked, model, scored, done.queued, visit)
@@ -139,12 +163,16 @@ class Reranker:
         if (asked.on_failure or self._settings.on_failure) == "error":
             raise failure(reason)
         visit.fallback = reason
-        return _response(visit, model, _incoming(asked, model), reason)
+        return self._respond(visit, asked, model, _incoming(asked, model), reason)
 
-
-def _there() -> bool:
-    """Where the server does not tell whether a caller left."""
-    return False
+    def _respond(
+        self, visit: Visit, asked: Asked, model: Model | None, results: Results,
+        fallback: Reason | None,
+    ) -> Response:  # fmt: skip
+        response = _response(visit, model, results, fallback)
+        if self._shown is not None:
+            self._shown.offer(asked, model, results, visit)
+        return response
 
 
 def _length(asked: Asked, model: Model | None) -> int:
@@ -176,7 +204,7 @@ def _ordered(asked: Asked, model: Model, scored: Scored, queued: float, visit: V
     return results
 
 
-_STAGES = dict.fromkeys(("decode", "queue", "encode", "score", "order"), 0.0)
+_STAGES = dict.fromkeys(("decode", "store", "queue", "encode", "score", "order"), 0.0)
 
 
 def _response(
@@ -189,6 +217,7 @@ def _response(
         "model": {"name": engine.name, "version": engine.version} if engine else None,
         "results": results,
         "fallback": fallback,
+        "store": visit.store,
         "unknown_items": visit.unknown_items,
         "unknown_features": visit.unknown_features,
         "timings_ms": {**_STAGES, **visit.timings_ms()},

@@ -108,6 +108,7 @@ class Timings(BaseModel):
     """Milliseconds by stage."""
 
     decode: float
+    store: float
     queue: float
     encode: float
     score: float
@@ -122,6 +123,10 @@ class RerankResponse(BaseModel):
     model: ModelName | None
     results: list[Result]
     fallback: Reason | None
+    store: Literal["hit", "miss", "timeout", "error"] | None = Field(
+        description="whether the store knew the user: only with a hit was anything added to the "
+        "request; null where it was not asked, since there is none or nothing was lacking"
+    )
     unknown_items: int | None = Field(
         description="of candidates and history, not in the catalogue; null where nothing was scored"
     )
@@ -129,6 +134,63 @@ class RerankResponse(BaseModel):
         description="features given in vain, and how often; those of no known name are `other`"
     )
     timings_ms: Timings
+
+
+class EventSent(_Described):
+    """A user acted on an item, in the sense in which the model's histories were made."""
+
+    user_id: Id
+    item_id: Id
+    timestamp: float | None = Field(
+        None, ge=0, description="seconds since 1970; the time of arrival where absent"
+    )
+    event_id: Id | None = Field(None, description="sent twice, it counts once")
+
+
+class EventsRequest(_Described):
+    """Events of any users, at most 1,000, in the order they came."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "events": [{"user_id": "42", "item_id": "258", "event_id": "e-9731"}],
+            }
+        },
+    )
+
+    events: list[EventSent] = Field(max_length=1_000)
+
+
+class EventsResponse(BaseModel):
+    """What became of them."""
+
+    request_id: str
+    events: int
+    added: int = Field(description="the others were known, or older than what is kept")
+
+
+class HistoryEvent(BaseModel):
+    """An event as it is kept."""
+
+    item_id: str
+    timestamp: float
+    event_id: str | None
+
+
+class UserKept(BaseModel):
+    """All that is kept of a user."""
+
+    user_id: str
+    features: Any = Field(description="as a request would carry them; null where there are none")
+    history: list[HistoryEvent] = Field(description="newest first")
+
+
+class UserDeleted(BaseModel):
+    """A user was forgotten."""
+
+    user_id: str
+    deleted: bool = Field(description="false where nothing was kept")
 
 
 class ErrorFields(BaseModel):
@@ -144,6 +206,24 @@ class ErrorResponse(BaseModel):
     """The one shape of every error."""
 
     error: ErrorFields
+
+
+class BatchRequest(_Described):
+    """Several lists to be put in a better order, each as for /rerank."""
+
+    requests: list[RerankRequest]
+
+
+class BatchError(ErrorResponse):
+    """One of them that is answered by an error."""
+
+    status: int = Field(description="what /rerank would have answered it with")
+
+
+class BatchResponse(BaseModel):
+    """The answers, in the order of the requests."""
+
+    responses: list[RerankResponse | BatchError]
 
 
 class State(BaseModel):
@@ -190,6 +270,7 @@ class LimitsInfo(BaseModel):
     history: int
     inflight: int
     queue: int
+    batch: int = Field(description="requests of one /rerank/batch")
     deadline_ms: float
 
 

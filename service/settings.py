@@ -41,15 +41,26 @@ class Settings(BaseModel):
     max_history: int = Field(default=500, ge=0)  # longer histories get 422
     max_inflight: int = Field(default=256, ge=1)  # requests inside one worker; beyond: overload
     max_queue: int = Field(default=64, ge=1)  # requests waiting for the model; beyond: overload
+    max_batch: int = Field(default=64, ge=1)  # requests of one /rerank/batch; beyond: 422
+    max_batch_body_bytes: int = Field(default=4_000_000, ge=1)  # of a batch; larger ones get 413
     api_key: SecretStr | None = Field(default=None, min_length=1)  # bearer key callers must send
     api_keys_file: Path | None = None  # more such keys, one a line; may change at any time
     admin_key: SecretStr | None = Field(default=None, min_length=1)  # turns /admin on, and opens it
     admin_keys_file: Path | None = None  # more such keys; service/keys.py
     watch_seconds: float = Field(default=2.0, ge=0, le=3_600)  # between looks at CURRENT; 0: none
     in_memory_mb: float = Field(default=1_000.0, ge=0)  # a larger catalogue is a mapped file
+    store: SecretStr | None = None  # users by id: file:PATH or redis://HOST:PORT/DATABASE
+    store_ms: float = Field(default=5.0, gt=0, le=60_000)  # a read's budget, within the deadline
+    store_days: float = Field(default=90.0, ge=0, le=36_500)  # without an event, then forgotten
     log_percent: float = Field(default=0.0, ge=0, le=100)  # of the requests, as a line each
     traces: bool = False  # OpenTelemetry spans, to where its own OTEL_* variables say
     page: bool = False  # a page at / that shows lists before and after
+    shown_log: Path | None = None  # a folder for what was shown, one row an item
+    shown_log_percent: float = Field(default=100.0, gt=0, le=100)  # of the users, always the same
+    shown_log_features: bool = False  # the users' features too
+    shown_log_file_mb: float = Field(default=64.0, gt=0)  # a file ends at this size
+    shown_log_file_seconds: float = Field(default=3_600.0, gt=0)  # or at this age
+    shown_log_max_mb: float = Field(default=10_000.0, gt=0)  # of the folder; the oldest files go
     drain_seconds: float = Field(default=5.0, ge=0, le=3_600)  # after SIGTERM still served, unready
     stop_seconds: int = Field(default=20, ge=1)  # time for requests in flight after SIGTERM
 

@@ -48,7 +48,7 @@ class Shadow:
         self, model: Model, asked: Asked, body: bytes, served: Model, order: Int64
     ) -> None:
         def work() -> Scored:
-            raw = asked.raw if model.reads_as(served) else model.decoder.decode(body).raw
+            raw = asked.raw if model.reads_as(served) else read_anew(model, asked, body).raw
             return model.engine.rerank(raw, asked.mode)
 
         begun, counted = perf_counter(), self._metrics.shadow_requests
@@ -67,6 +67,12 @@ class Shadow:
         self._metrics.shadow_seconds.observe(seconds)
         self._metrics.shadow_tau.observe(agreement(order, scored.order))
         self._metrics.shadow_first.inc(bool(order[0] == scored.order[0]))
+
+
+def read_anew(model: Model, asked: Asked, body: bytes) -> Asked:
+    """The request as another schema reads it, with what the store gave for it."""
+    again, filler = model.decoder.decode(body), model.decoder.filler
+    return again if asked.stored is None or filler is None else filler.fill(again, asked.stored)
 
 
 def agreement(one: Int64, other: Int64) -> float:

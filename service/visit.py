@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Literal
 
 from service.engine import Int64, kendall_tau
 from service.errors import Mode, Reason
 from service.metrics import Metrics
 
 _SCORES_COUNTED = 10  # of the items returned: enough for a distribution, cheap for long lists
+
+
+def _there() -> bool:
+    """Where the server does not tell."""
+    return False
 
 
 @dataclass(slots=True)
@@ -23,6 +29,7 @@ class Visit:
     begun: float  # perf_counter of its first byte
     lag: float = 0.0  # seconds by which the event loop was late then
     whole_by: float = math.inf  # perf_counter by which the request must have arrived whole
+    left: Callable[[], bool] = _there  # whether nobody is left to answer; asked from any thread
     mode: Mode = "scorer"  # what a request gets that does not choose
     decoding: float = 0.0  # perf_counter when the first stage began
     stages: dict[str, float] = field(default_factory=dict)
@@ -36,6 +43,7 @@ class Visit:
     late: bool = False
     version: str | None = None  # whose answer it is
     fallback: Reason | None = None
+    store: Literal["hit", "miss", "timeout", "error"] | None = None  # None where it was not asked
 
     def deadline(self, milliseconds: float) -> float:
         """perf_counter seconds by which the answer should leave."""
@@ -62,6 +70,8 @@ def count(visit: Visit, metrics: Metrics) -> None:
     metrics.unknown_items.inc(visit.unknown_items or 0)
     metrics.history_cut.inc(visit.history_cut)
     metrics.late.inc(visit.late)
+    if visit.store is not None:
+        metrics.store_reads.labels(visit.store).inc()
     if visit.fallback:
         metrics.fell_back(visit.fallback)
     if visit.order is not None:

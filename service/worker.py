@@ -64,8 +64,8 @@ class Done:
 class Worker:
     """Runs jobs one at a time. `limit` jobs may wait; `late` seconds a late one is waited for."""
 
-    def __init__(self, limit: int, late: float) -> None:
-        self._limit, self._late = limit, late
+    def __init__(self, limit: int, late: float, name: str = "scorer") -> None:
+        self._limit, self._late, self._name = limit, late, name
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = Counter[str]()  # by kind
@@ -77,7 +77,7 @@ class Worker:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=self._loop, name="scorer", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
         self._thread.start()
 
     def stop(self, seconds: float = 1.0) -> None:

@@ -38,6 +38,7 @@ def test_imports_point_one_way() -> None:
         ("features", (*TRAINING, "onnxruntime", "fastapi", "starlette", "typer")),
         ("service,cli.main", TRAINING),
         ("cli.bench,cli.bench_view", TRAINING),
+        ("export.refresh,cli.refresh", ("torch", "onnx", "onnxscript", "accelerate", "fastapi")),
         ("data", ("torch", "onnx", "onnxruntime", "fastapi")),
         ("loadtest", ("torch", "onnx", "onnxruntime", "scipy", "pyarrow", "httpx")),
         ("loadtest.generator,loadtest.crew", ("polars", "matplotlib", "locust")),

@@ -11,13 +11,21 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.main import get_command
 
 from cli import demo_data
 from cli.demo_service import free_port
 from cli.main import app as psad
+from features.bundle import Bundle
 from service.app import create_app
 from service.errors import REASONS, failure
-from service.schemas import ErrorResponse, RerankRequest, RerankResponse
+from service.schemas import (
+    ErrorResponse,
+    EventsRequest,
+    EventsResponse,
+    RerankRequest,
+    RerankResponse,
+)
 from service.settings import PREFIX, Settings
 from tests.shell import commands, run, server
 
@@ -33,7 +41,7 @@ def test_every_command_of_the_pages_is_one_that_is_run() -> None:
     assert commands(OPERATIONS) == [line for line in commands(OWN) if " bench " in line]
     verbs = {line.split()[1] for line in commands(OWN) if line.startswith("psad ")}
     assert verbs <= {one.name or one.callback.__name__ for one in psad.registered_commands}  # type: ignore[union-attr]
-    assert {"prepare", "train", "report", "export", "serve", "bench"} <= verbs
+    assert {"prepare", "train", "report", "export", "serve", "bench", "refresh"} <= verbs
 
 
 @pytest.fixture
@@ -56,21 +64,32 @@ def workplace(tmp_path: Path) -> Path:
 @pytest.mark.timeout(900)
 def test_a_strangers_folder_becomes_a_served_model_by_the_page_alone(workplace: Path) -> None:
     port = free_port()
-    *lines, last = [line for line in commands(OWN) if not line.startswith(". ")]
-    assert " bench " in last
+    lines = [line for line in commands(OWN) if not line.startswith(". ")]
     serve = next(line for line in lines if line.startswith("psad serve "))
-    for line in [*lines[: lines.index(serve)], last]:
-        short = next((more for verb, more in BRIEF.items() if line.startswith(verb)), "")
-        run(line + ("" if "lambdamart" in line else short), workplace, port)
+    asked = [line for line in lines if line.startswith("curl ")]
+    before, after = lines[: lines.index(serve)], lines[lines.index(serve) + 1 :]
+
+    def follow(steps: list[str]) -> None:
+        for line in steps:
+            short = next((more for verb, more in BRIEF.items() if line.startswith(verb)), "")
+            run(line + ("" if "lambdamart" in line else short), workplace, port)
+
+    follow(before)
+    assert asked
     with server(serve, workplace, port):
-        for line in lines[lines.index(serve) + 1 :]:
-            assert line.startswith("curl ")
+        for line in asked:
             answer = json.loads(run(line.replace(":8000/", f":{port}/"), workplace, port))
             assert answer["fallback"] is None
+    follow([line for line in after if line not in asked])
     for file in ("datasets/mine/summary.html", "runs/mine/curves.svg", "runs/mine/report.html"):
         assert file in OWN
         assert (workplace / file).stat().st_size > 1000
     assert (workplace / "build/beside-trees.html").exists()
+    one, two, three = (Bundle.load(workplace / "bundles/mine" / name).manifest for name in "123")
+    assert (one.refreshed, three.refreshed) == (None, None)
+    assert two.refreshed is not None
+    assert two.refreshed.version == "1"
+    assert len(three.config["ancestors"]) == 1
 
 
 def test_the_settings_and_their_defaults_are_those_of_the_service() -> None:
@@ -92,7 +111,11 @@ def test_the_settings_and_their_defaults_are_those_of_the_service() -> None:
             ), name
 
 
-GIVEN = {"bundle": "bundles/none", "admin_key": "secret"}  # everything that can be turned on
+GIVEN = {
+    "bundle": "bundles/none",
+    "admin_key": "secret",
+    "store": "file:users.db",
+}  # everything that can be turned on
 
 
 def api() -> dict[str, Any]:
@@ -102,7 +125,7 @@ def api() -> dict[str, Any]:
 
 def test_the_api_page_names_every_path_status_and_field() -> None:
     found = api()
-    described = set(re.findall(r"`?(?:GET|POST) (/[\w/{}]*)", API))
+    described = set(re.findall(r"`?(?:GET|POST|DELETE) (/[\w/{}]*)", API))
     assert described == set(found["paths"])
     for path in found["paths"].values():
         for method in path.values():
@@ -121,12 +144,24 @@ def examples() -> Iterator[dict[str, Any]]:
 
 
 def test_the_examples_are_requests_answers_and_errors() -> None:
-    first, columns, answer, error = examples()
+    first, columns, answer, error, events, added = examples()
     assert set(first) == set(RerankRequest.model_fields)
     for request in (first, columns):
         RerankRequest.model_validate(request)
     RerankResponse.model_validate(answer)
     ErrorResponse.model_validate(error)
+    EventsRequest.model_validate(events)
+    EventsResponse.model_validate(added)
+
+
+def test_the_store_commands_of_the_page_are_read_without_complaint() -> None:
+    lines = re.findall(r"^psad (store .*?)(?: +#.*)?$", OPERATIONS, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        group = get_command(psad)
+        for word in line.split()[:2]:
+            group = group.commands[word]  # type: ignore[attr-defined]
+        group.make_context("psad", line.split()[2:])  # parses, does not run
 
 
 def test_every_link_of_the_pages_leads_to_a_file() -> None:

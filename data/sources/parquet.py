@@ -52,7 +52,7 @@ import polars as pl
 
 from data.columns import renamed
 from data.declaration import LIST_LIMIT, read_spec
-from data.files import Files, has_table, open_files
+from data.files import SUFFIXES, Files, has_table, open_files
 from data.lists import ROW, FeatureSpec, RawLog, SourceSpec
 from data.problems import Problems
 from data.progress import bar
@@ -122,6 +122,22 @@ def read(folder: Path) -> RawLog:
         check_lists(log.shown, impressions.with_row_index(ROW), log.problems)
         log.problems.raise_any()
         return RawLog(impressions, log.items, log.users, log.spec, log.dropped, notes=log.notes)
+
+
+def read_users(path: Path) -> tuple[pl.DataFrame, SourceSpec]:
+    """A table of users alone, by the schema.toml beside it: user_id and the user features.
+
+    Raises DataError that names what to mend.
+    """
+    folder, problems = path.parent, Problems(path)
+    spec = read_spec(folder / "schema.toml")
+    stem = next((path.name.removesuffix(s) for s in SUFFIXES if path.name.endswith(s)), path.name)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = renamed(open_files(folder, stem, Path(scratch)), spec.columns.get("users", {}))
+        people = _side(files, "user_id", spec.user, None, problems)
+        problems.raise_any()
+    assert people is not None, "what is wrong was raised"
+    return people, spec
 
 
 @contextmanager

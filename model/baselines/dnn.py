@@ -10,12 +10,15 @@ B lists, M candidates, N history items.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from features.schema import FeatureSchema
 from model import losses
+from model.axes import Axis, Name
 from model.embed import FeatureEmbedding, Tensors
 from model.layers import Dropout
 from model.ranker import Batch, NeuralRanker
@@ -25,6 +28,8 @@ class Config(BaseModel):
     """Sizes are the paper's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    # what weights do not depend on: may be another in a run that begins `--from` one
+    free: ClassVar[frozenset[str]] = frozenset({"dropout", "unknown_rate", "id_rate"})
 
     embedding_width: int = Field(default=16, ge=1)  # of one feature's vector
     hidden: tuple[int, ...] = (200, 80)
@@ -43,6 +48,10 @@ class Ranker(NeuralRanker):
             schema, config.embedding_width, config.unknown_rate, config.id_rate
         )
         self.layers = perceptron(self.inputs.width, config.hidden, config.dropout)
+
+    def axes(self) -> dict[str, Axis]:
+        """Columns of the first layer."""
+        return {"layers.0.weight": Axis(1, self.inputs.names())}
 
     def forward(self, tensors: Tensors) -> Tensor:
         """(B, M) logits."""
@@ -69,6 +78,14 @@ class PersonalisedCandidates(nn.Module):
         self.embedding = FeatureEmbedding(schema, embedding, unknown_rate, id_rate)
         self.sides = [side for side in ("user", "history") if self.embedding.widths[side]]
         self.width = sum(self.embedding.widths[side] for side in ("candidate", *self.sides))
+
+    def names(self) -> tuple[Name, ...]:
+        """(width,) what each number is of."""
+        return tuple(
+            (side, *name)
+            for side in ("candidate", *self.sides)
+            for name in self.embedding.names(side)
+        )
 
     def forward(self, tensors: Tensors) -> Tensor:
         """(B, M, width)."""

@@ -12,7 +12,7 @@ B lists, M candidates, N history items, S tokens, d width.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from features.schema import FeatureSchema
 from model import losses
+from model.axes import Axis, place_names
 from model.baselines.dnn import PersonalisedCandidates
 from model.embed import Tensors
 from model.layers import Block
@@ -30,6 +31,8 @@ class Config(BaseModel):
     """Sizes are starting points."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    # what weights do not depend on: may be another in a run that begins `--from` one
+    free: ClassVar[frozenset[str]] = frozenset({"dropout", "unknown_rate", "id_rate"})
 
     embedding_width: int = Field(default=8, ge=1)  # of one feature's vector
     width: int = Field(default=64, ge=1)
@@ -70,6 +73,17 @@ class Ranker(NeuralRanker):
         )
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, 1)
+
+    def axes(self) -> dict[str, Axis]:
+        """Columns of what reads features, and rows of the places."""
+        found = {
+            "project.weight": Axis(1, self.inputs.names()),
+            "place.weight": Axis(0, place_names(self.place.num_embeddings)),
+        }
+        if self.reads_history:
+            names = self.inputs.embedding.names("history")
+            found["project_history.weight"] = Axis(1, names)
+        return found
 
     def forward(self, tensors: Tensors) -> Tensor:
         """(B, M) logits."""

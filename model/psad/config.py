@@ -6,7 +6,7 @@ paper/README.md numbers the deviations.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +15,14 @@ class Config(BaseModel):
     """One PSAD model. `psad train … key=value` sets any of these."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    # what weights do not depend on: may be another in a run that begins `--from` one
+    free: ClassVar[frozenset[str]] = frozenset({
+        "dropout", "unknown_rate", "id_rate", "gate_stop_gradient", "gate_bias",
+        "position_stop_gradient", "refine", "exploration", "step_loss", "step_loss_classes",
+        "hinge", "hinge_on", "tail_weight", "mask_chosen", "beam", "beam_score", "polish",
+        "evaluator_stop_gradient", "scorer_loss", "alpha", "temperature", "decay", "target",
+        "distillation", "mutual", "distillation_warmup",
+    })  # fmt: skip
 
     # embedding and encoder, section 4.1
     embedding_width: int = Field(default=8, ge=1)  # of one categorical or bag feature

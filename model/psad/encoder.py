@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
 from features.schema import FeatureSchema, Side
+from model.axes import Axis, Name, or_presence
 from model.embed import FeatureEmbedding, Tensors
 from model.layers import Block
 from model.psad.config import Config
@@ -75,6 +76,20 @@ class Positions(nn.Module):
         to_history = (base + self.history + h).expand(candidates.shape[0], -1)  # (M, N)
         upper = torch.cat([within_history, to_candidate], 1)
         return torch.cat([upper, torch.cat([to_history, within_candidates], 1)], 0)
+
+    def names(self) -> tuple[Name, ...]:
+        """(E,) what each entry is between."""
+        n, m = self.history, self.candidates
+        if self.how == "pair":
+            slots: list[Name] = [("history", i) for i in range(n)]
+            slots += [("candidate", i) for i in range(m)]
+            return tuple((str(a[0]), str(b[0]), a[1], b[1]) for a in slots for b in slots)
+        return (
+            *(("within history", offset) for offset in range(1 - n, n)),
+            *(("within candidates", offset) for offset in range(1 - m, m)),
+            *(("to candidate", slot) for slot in range(n)),
+            *(("to history", slot) for slot in range(n)),
+        )
 
     def of_candidates(self, table: Tensor) -> Tensor:
         """What candidates read of a "relative" table (E,): by history slot, then by offset."""
@@ -153,6 +168,16 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self._early = not late
         self.shown: Tensor | None
+
+    def axes(self) -> dict[str, Axis]:
+        """Columns of what reads features, and entries of the position tables."""
+        sides = {
+            f"project.{side}.weight": Axis(1, or_presence(self.embed.names(side)))
+            for side in _SEGMENTS
+        }
+        if self.profile.project is not None:
+            sides["profile.project.weight"] = Axis(1, self.embed.names("user"))
+        return sides | {"tables": Axis(1, self.positions.names())}
 
     def forward(self, tensors: Tensors) -> Encoded:
         """The last layer runs for candidates alone: what it would make of the history, only a

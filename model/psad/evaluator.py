@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from features.schema import FeatureSchema, Side
+from model.axes import Axis, place_names
 from model.decode import Pairs
 from model.layers import Block
 from model.psad.config import Config
@@ -37,9 +38,9 @@ class Evaluator(nn.Module):
         """`widths` of the kinds of a side, by its name."""
         super().__init__()
         self.config = config
-        places, width = schema.max_candidates, config.evaluator_width
+        count, width = schema.max_candidates, config.evaluator_width
         self.project = nn.Linear(config.width, width)
-        self.place = nn.Parameter(torch.randn(places, width) * 0.02)
+        self.place = nn.Parameter(torch.randn(count, width) * 0.02)
         self.blocks = nn.ModuleList(
             Block(width, config.evaluator_heads, config.dropout)
             for _ in range(config.evaluator_layers)
@@ -47,9 +48,16 @@ class Evaluator(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, 1)
         self.match = Match(schema, widths, config)
-        self.pairs = made_pairs(widths["candidate"], config)
+        self.pairs = made_pairs(schema, widths["candidate"], config)
         shown = config.clicks_depend_on_place
-        self.glance = nn.Parameter(torch.full((places - 1,), _GLANCE)) if shown else None
+        self.glance = nn.Parameter(torch.full((count - 1,), _GLANCE)) if shown else None
+
+    def axes(self) -> dict[str, Axis]:
+        """Rows by place; the first place costs no look."""
+        found = {"place": Axis(0, place_names(len(self.place)))}
+        if self.glance is not None:
+            found["glance"] = Axis(0, place_names(len(self.glance)))
+        return found
 
     def read(self, encoded: Encoded) -> Judge:
         """A judge of lists of these candidates."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from features.schema import FeatureSchema, Side
+from model.axes import Axis, number_names, or_presence, value_names, vector_names
 from model.psad.config import Config
 
 
@@ -85,7 +86,21 @@ class Match(nn.Module):
         starts = torch.tensor([0, *sizes[:-1]]).cumsum(0)
         self.register_buffer("starts", starts, persistent=False)
         self.starts: Tensor
-        self.factors = Factors(widths, config, schema.max_history) if config.factors else None
+        self.factors = Factors(schema, widths, config) if config.factors else None
+        self._schema, self._knots = schema, config.knots
+
+    def axes(self) -> dict[str, Axis]:
+        """Columns by number and knot, rows by value."""
+        found = {}
+        if self.numbers is not None:
+            numbers = number_names(self._schema, "candidate")
+            knots = range(1 + self._knots)
+            names = tuple((*one, "knot", str(knot)) for knot in knots for one in numbers)
+            found["numbers.weight"] = Axis(1, names)
+        if self.values is not None:
+            names = value_names(self._schema.of("candidate", "categorical"))
+            found["values.weight"] = Axis(0, names)
+        return found
 
     def forward(self, kinds: Kinds) -> Tensor | float:
         """(B, M, 1), or 0 where there is nothing to read."""
@@ -103,16 +118,24 @@ class Match(nn.Module):
 class Factors(nn.Module):
     """What a user is after, times what an item is."""
 
-    def __init__(self, widths: dict[Side, int], config: Config, history: int) -> None:
-        """History beyond `history` items is forgotten as much as the last of them."""
+    def __init__(self, schema: FeatureSchema, widths: dict[Side, int], config: Config) -> None:
+        """History beyond what was trained is forgotten as much as the last of it."""
         super().__init__()
         rank = config.factors
-        self.slots = max(history, 1)
+        self.slots = max(schema.max_history, 1)
+        self._schema, self._width = schema, config.embedding_width
         self.candidate = nn.Linear(widths["candidate"], rank, bias=False)
         self.history = nn.Linear(widths["history"], rank, bias=False)
         self.profile = nn.Linear(config.profile_width, rank)
         # before the sigmoid: half of what was chosen is forgotten after 1 to 40 items
         self.memory = nn.Parameter(torch.linspace(0.0, 4.0, rank))
+
+    def axes(self) -> dict[str, Axis]:
+        """Columns by the kinds of a side."""
+        return {
+            f"{side}.weight": Axis(1, or_presence(vector_names(self._schema, side, self._width)))
+            for side in ("candidate", "history")
+        }
 
     def forward(self, kinds: Kinds) -> Tensor:
         """(B, M, 1)."""

@@ -16,6 +16,8 @@ import math
 import torch
 from torch import nn
 
+from features.schema import FeatureSchema
+from model.axes import Axis, or_presence, vector_names
 from model.decode import Pairs
 from model.psad.config import Config
 from model.psad.encoder import Encoded
@@ -26,15 +28,21 @@ RANK = 16
 class PairInfluence(nn.Module):
     """Pairs of a list."""
 
-    def __init__(self, kinds: int, config: Config) -> None:
+    def __init__(self, schema: FeatureSchema, kinds: int, config: Config) -> None:
         """`kinds` is the width of the candidates' kinds."""
         super().__init__()
+        self._schema, self._width = schema, config.embedding_width
         self.of_kinds = config.pairs == "kinds"
         self.project = nn.Linear(kinds if self.of_kinds else config.width, 2 * RANK)
         self.scale = nn.Linear(config.profile_width, 1)
         nn.init.zeros_(self.scale.weight)
         nn.init.zeros_(self.scale.bias)
         self.fading = nn.Parameter(torch.tensor(0.5))  # before the sigmoid
+
+    def axes(self) -> dict[str, Axis]:
+        """Columns by the candidates' kinds, where they are what is read."""
+        names = vector_names(self._schema, "candidate", self._width)
+        return {"project.weight": Axis(1, or_presence(names))} if self.of_kinds else {}
 
     def forward(self, encoded: Encoded) -> Pairs:
         """Influence of the row's item on the column's."""
@@ -44,6 +52,6 @@ class PairInfluence(nn.Module):
         return Pairs(giving @ taking.transpose(1, 2), torch.sigmoid(self.fading))
 
 
-def made_pairs(kinds: int, config: Config) -> PairInfluence | None:
+def made_pairs(schema: FeatureSchema, kinds: int, config: Config) -> PairInfluence | None:
     """As the configuration has it."""
-    return None if config.pairs == "none" else PairInfluence(kinds, config)
+    return None if config.pairs == "none" else PairInfluence(schema, kinds, config)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from features.schema import FeatureSchema, Side
+from model.axes import Axis, place_names
 from model.decode import Pairs, choose_in_turn, influence_of
 from model.layers import Attention, FeedForward
 from model.psad.config import Config
@@ -102,9 +103,14 @@ class Teacher(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.candidate = nn.Linear(width, width + 1)
         self.match = Match(schema, widths, config)
-        self.pairs = made_pairs(widths["candidate"], config)
+        self.pairs = made_pairs(schema, widths["candidate"], config)
         self.register_buffer("block", torch.arange(list_size) // self.block_size, persistent=False)
         self.block: Tensor
+
+    def axes(self) -> dict[str, Axis]:
+        """Rows by place of the list."""
+        axis = Axis(0, place_names(self.list_size))
+        return {"query_places": axis, "item_places": axis}
 
     def remember(self, encoded: Encoded) -> Memory:
         """Everything about a list that no choice changes."""

@@ -18,7 +18,7 @@ from service.settings import PREFIX, Settings
 WAY = ("prepare", "train", "evaluate", "export", "serve")
 VERBS = (
     "prepare", "train", "evaluate", "report", "export", "serve", "publish", "rollback", "try",
-    "bench", "simulate", "reproduce",
+    "join", "refresh", "bench", "simulate", "reproduce", "store",
 )  # fmt: skip
 runner = CliRunner()
 

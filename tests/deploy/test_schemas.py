@@ -29,7 +29,7 @@ def pod(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_compose_holds_by_its_schema_and_mounts_what_is_there(compose: dict[str, Any]) -> None:
-    assert schemas.check_compose(compose) == 3
+    assert schemas.check_compose(compose) == 4
     schemas.check_mounts(compose)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from export.onnx import OPSET
-from export.parity import session
+from export.runtime import session
 from model.layers import Attention
 
 WIDTH, HEADS = 8, 2

@@ -13,6 +13,7 @@ import torch
 from pydantic_core import to_json
 
 import export.bundle
+import export.golden
 from data.dataset import Dataset
 from export.bundle import export_run
 from export.onnx import Generator, Scorer
@@ -94,7 +95,7 @@ def test_the_service_accepts_the_golden_requests(exported: Any) -> None:
 def test_golden_requests_hold_known_lists_cold_items_and_nobody(exported: Any) -> None:
     entries = Bundle.load(exported.bundle).golden()
     requests = [entry["request"] for entry in entries]
-    assert len(requests) == export.bundle.GOLDEN_REQUESTS + 2
+    assert len(requests) == export.golden.GOLDEN_REQUESTS + 2
     assert any("user" not in one and not one["history"] for one in requests)
     cold = [str(one["candidates"]) for one in requests if "never-seen" in str(one["candidates"])]
     assert len(cold) == 1

@@ -22,8 +22,9 @@ from export.generated import (
     prove_lists,
     refuse_impossible,
 )
-from export.onnx import GENERATED, OPSET, Generator, export_generator
-from export.parity import ParityError, session
+from export.onnx import OPSET, Generator, export_generator
+from export.parity import ParityError
+from export.runtime import GENERATED, session
 from features.bundle import GENERATOR
 from features.draw import random_arrays
 from model.train import load_run

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
-from export.onnx import OPSET, OUTPUT, PADDED
-from export.parity import session
+from export.onnx import OPSET, PADDED
+from export.runtime import OUTPUT, session
 from features.bundle import SCORER
 from features.draw import random_arrays
 from features.schema import FeatureSchema

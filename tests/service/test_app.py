@@ -111,7 +111,7 @@ def test_errors_carry_the_request_id(api: Any) -> None:
 def test_timings_name_every_stage(api: Any) -> None:
     for candidates in (["100", "101"], ["100"], []):
         timings = api.post({"candidates": candidates}).json()["timings_ms"]
-        assert list(timings) == ["decode", "queue", "encode", "score", "order", "total"]
+        assert list(timings) == ["decode", "store", "queue", "encode", "score", "order", "total"]
         assert timings["total"] >= timings["decode"] > 0
 
 

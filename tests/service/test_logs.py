@@ -44,7 +44,7 @@ def test_requests_are_logged_where_asked_for_with_times_and_counts(
     said = [line[name] for name in ("status", "mode", "version", "fallback")]
     assert said == [200, "scorer", "1", None]
     assert (line["candidates"], line["history"], line["unknown_items"]) == (2, 1, 0)
-    assert line["timings_ms"].keys() == answer.json()["timings_ms"].keys()
+    assert answer.json()["timings_ms"].keys() - line["timings_ms"].keys() == {"store"}  # none here
     assert line["timings_ms"]["score"] == answer.json()["timings_ms"]["score"]
     assert line["timings_ms"]["total"] >= answer.json()["timings_ms"]["total"]
     assert "secret" not in "".join(lines)
