@@ -142,17 +142,16 @@ def document(app: FastAPI, settings: Settings, keys: Keys) -> None:
                 BatchRequest,
                 *([EventsRequest] if "/events" in schema["paths"] else []),
             ]
+            parts: dict[str, Any] = {}
             for body in bodies:
                 request = body.model_json_schema(ref_template=_TEMPLATE)
-                parts = {**request.pop("$defs", {}), body.__name__: request}
-                if "RerankRequest" in parts:
-                    _limit(parts, settings)
-                schema.setdefault("components", {}).setdefault("schemas", {}).update(parts)
+                parts |= {**request.pop("$defs", {}), body.__name__: request}
+            _limit(parts, settings)
+            schema["components"]["schemas"].update(parts)
             for operation in chain.from_iterable(one.values() for one in schema["paths"].values()):
                 _complete(operation, keys)
-            schema["components"]["securitySchemes"] = {
-                _SCHEME: {"type": "http", "scheme": "bearer"}
-            }
+            scheme = {"type": "http", "scheme": "bearer"}
+            schema["components"]["securitySchemes"] = {_SCHEME: scheme}
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -188,3 +187,4 @@ def _limit(parts: dict[str, Any], settings: Settings) -> None:
     history["maxItems"] = settings.max_history
     for one in candidates:
         one["maxItems"] = settings.max_candidates
+    parts["BatchRequest"]["properties"]["requests"]["maxItems"] = settings.max_batch

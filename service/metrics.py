@@ -82,13 +82,13 @@ class Metrics:
                                 "keys")  # fmt: skip
         self.connections_cut = counter("connections_cut", "Connections ended over what came",
                                        "reason")  # fmt: skip
+        self.log_lost = counter("log_lines_lost", "Log lines that could not be written")
         self.store_reads = counter("store_reads", "Users sought in the store, by result", "result")
         self.store_down = gauge("store_down", "1 while the store does not answer", "livemax")
         self.events = counter("events", "Events sent for histories, by result", "result")
         self.shown_written = counter("shown_written", "Shown lists that were written down")
         self.shown_dropped = counter("shown_dropped", "Shown lists that were not", "reason")
         self.shown_removed = counter("shown_removed_files", "Files that went to keep the bound")
-        self.log_lost = counter("log_lines_lost", "Log lines that could not be written")
         self.objective.set(objective)
         self.workers.set(1)
         self._preset()

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic_core import SchemaValidator, ValidationError
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 
 from service import docs, logs
@@ -30,6 +31,12 @@ USERS: Final = "/users/"
 EVENTS: Final = 1_000  # at a time
 AHEAD: Final = 86_400.0  # seconds that a caller's clock may be ahead of ours
 _KEYS: Final = ("user_id", "item_id", "timestamp", "event_id")
+
+
+class _AnyText(PathConvertor):
+    """A path's rest, newlines included: whatever may be kept may be seen and deleted."""
+
+    regex = "(?s:.*)"
 
 
 class Events:
@@ -151,8 +158,9 @@ def add_events(
         openapi_extra=docs.EVENTS_REQUEST, responses=docs.EVENTS,
     )  # fmt: skip
     if settings.admin_key or settings.admin_keys_file:
+        register_url_convertor("anytext", _AnyText())
         for method, answer in (("GET", events.user), ("DELETE", events.delete)):
             app.add_api_route(
-                f"{USERS}{{user_id:path}}", answer, methods=[method], tags=["admin"],
+                f"{USERS}{{user_id:anytext}}", answer, methods=[method], tags=["admin"],
                 responses=docs.USER if method == "GET" else docs.USER_DELETED,
             )  # fmt: skip

@@ -181,13 +181,18 @@ def test_callers_need_their_key_and_people_the_admins(serve: Any, url: str) -> N
     assert api.get("/users/42", authorization=KEY).status_code == 404
 
 
+def test_a_method_that_is_none_is_told_all_that_are(told: Any) -> None:
+    answer = told.post(b"", "/users/42", authorization=KEY)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+
+
 def test_users_are_not_there_without_an_admin(serve: Any, url: str) -> None:
     api = up(serve(store=url).loaded())
     assert api.get("/users/42").status_code == 404
     assert not any(path.startswith("/users") for path in api.app.openapi()["paths"])
 
 
-@pytest.mark.parametrize("user", ["42", "a/b", "ä ö", "..", "a%2Fb", "?x=1"])
+@pytest.mark.parametrize("user", ["42", "a/b", "ä ö", "..", "a%2Fb", "?x=1", "a\nb", "\n", "a\n\n"])
 def test_a_person_is_seen_and_forgotten(told: Any, user: str) -> None:
     path = f"/users/{quote(user, safe='')}".replace("..", "%2E%2E")
     begun = time.time()
