@@ -45,9 +45,14 @@ class Visit:
     fallback: Reason | None = None
     store: Literal["hit", "miss", "timeout", "error"] | None = None  # None where it was not asked
 
+    @property
+    def since(self) -> float:
+        """perf_counter seconds from which the caller waits."""
+        return self.begun - self.lag
+
     def deadline(self, milliseconds: float) -> float:
         """perf_counter seconds by which the answer should leave."""
-        return self.begun - self.lag + milliseconds / 1_000.0
+        return self.since + milliseconds / 1_000.0
 
     def timings_ms(self) -> dict[str, float]:
         """Stages so far and the total, as the response shows them."""

@@ -4,8 +4,8 @@ How long a job takes is learnt for each kind apart: a generated list takes sever
 
 A queue that never empties serves everybody late and nobody more: where all jobs of a tenth of a
 second had to wait, the wait ahead of new ones is held to a few jobs' time and the rest is sent away
-at once, until for a second none had to be (after CoDel, Nichols and Jacobson 2012). A burst is no
-such queue.
+at once, as are those that came late already, until for a second none had to be (after CoDel,
+Nichols and Jacobson 2012). A burst is no such queue.
 
 A job that cannot make its deadline is not begun; one that is under way is waited for a little
 longer and its late result still used. What is promised is judged on the event loop, never by the
@@ -33,6 +33,7 @@ _LOOK_SECONDS: Final = 0.1  # the shortest wait in such a time tells a standing 
 _STANDING: Final = 4.0  # usual jobs' time that the shortest wait is in one
 _HELD_SECONDS: Final = 1.0  # after the last job that was sent away, until it stands no more
 _ALLOWED: Final = 5.0  # … that may be ahead of a new job while there is one
+_ALLOWED_AGE: Final = 10.0  # … with what it has waited for before it came here
 _LEAST: Final = 0.001  # seconds: shorter ones are counted as if they took so long
 _PROBE_SECONDS: Final = 0.1  # between trial runs while the average says that nothing can make it
 
@@ -57,6 +58,7 @@ class _Job:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     left: Callable[[], bool]
+    since: float  # perf_counter seconds from which the caller waits
     probe: bool = False  # run to learn how long it takes; nobody waits
     queued_at: float = field(default_factory=perf_counter)
     begun_at: float = 0.0
@@ -117,13 +119,16 @@ class Worker:
         deadline: float,
         kind: str = "",
         left: Callable[[], bool] = lambda: False,
+        since: float | None = None,
     ) -> Done:
         """Run `work` on the thread. Raises Shed, Left, or whatever `work` raises.
 
-        `left` is asked, on the thread, whether the result is still wanted.
+        `left` is asked, on the thread, whether the result is still wanted; `since` is when the
+        caller began to wait, by perf_counter, now if it is not given.
         """
         loop = asyncio.get_running_loop()
-        job = _Job(kind, work, deadline, loop, loop.create_future(), left)
+        begun = perf_counter() if since is None else since
+        job = _Job(kind, work, deadline, loop, loop.create_future(), left, begun)
         self._admit(job)
         job.timer = loop.call_later(max(0.0, deadline - perf_counter()), self._expire, job)
         try:
@@ -139,7 +144,7 @@ class Worker:
             if self.waiting >= self._limit:
                 raise Shed("queue")
             ahead = self._ahead(now)
-            if self.standing and ahead > _ALLOWED * self._usual:
+            if self.standing and self._too_late(ahead, now - job.since):
                 self._held_until = now + _HELD_SECONDS
                 raise Shed("queue")
             if now + ahead + self.averages[job.kind] <= job.deadline:
@@ -154,6 +159,9 @@ class Worker:
     def _enqueue(self, job: _Job) -> None:
         self._waiting[job.kind] += 1
         self._queue.put(job)
+
+    def _too_late(self, ahead: float, age: float) -> bool:
+        return ahead > _ALLOWED * self._usual or age + ahead > _ALLOWED_AGE * self._usual
 
     def _ahead(self, now: float) -> float:
         """Seconds until a job queued now would begin."""

@@ -147,10 +147,12 @@ class Clocked:
         self.worker.averages[""] = self.worker._usual = 0.002
         self.loop = asyncio.new_event_loop()
         self.free_at, self.waits, self.shed = self.now, list[float](), list[str]()
+        self.age = 0.0  # of a job when it comes
         self.arrived: list[float] = []  # of the jobs that wait
 
     def job(self) -> Any:
-        job = _Job("", lambda: None, self.now + 0.05, self.loop, self.loop.create_future(), bool)
+        job = _Job("", lambda: None, self.now + 0.05, self.loop, self.loop.create_future(), bool,
+                   self.now - self.age)  # fmt: skip
         job.queued_at = self.now
         return job
 
@@ -207,3 +209,16 @@ def test_a_burst_is_no_queue_that_stands(clocked: Clocked) -> None:
         clocked.offer(rate=50.0, seconds=0.1)
     assert not clocked.shed
     assert max(clocked.waits) > 2 * _ALLOWED * 0.002
+
+
+def test_while_a_queue_stands_who_is_late_already_is_sent_away(clocked: Clocked) -> None:
+    clocked.age = 0.03  # of 50 ms
+    clocked.offer(rate=250.0, seconds=0.5)
+    assert not clocked.shed  # there is time
+    clocked.age = 0.0
+    clocked.offer(rate=1_000.0, seconds=1.0)
+    assert clocked.worker.standing
+    clocked.age = 0.03
+    begun = len(clocked.waits)
+    clocked.offer(rate=1_000.0, seconds=0.2)
+    assert len(clocked.waits) - begun <= _ALLOWED + 1  # those that waited
