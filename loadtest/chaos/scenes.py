@@ -5,6 +5,7 @@ A scene returns what was seen and whether it kept the promise that docs/reliabil
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -248,6 +249,7 @@ def flips(scene: Scene) -> Row:
         from tests.chaos.byte_flips import run
     except ModuleNotFoundError:
         return Row("a byte altered", _FLIPPED, "not run: needs the repository's tests", None)
+    logging.getLogger("psad.service").addHandler(logging.NullHandler())  # not a line for each
     found = run(FLIPS)
     seen = (f"{FLIPS} bytes of {len(found['files'])} files: {found['refused']} refused, "
             f"{found['harmless']} harmless (all of CURRENT), {found['served']} served; "
