@@ -110,6 +110,7 @@ class Service:
             if self.shown is not None:
                 await asyncio.to_thread(self.shown.stop)
             logs.event("stopped")
+            await asyncio.to_thread(logs.flush)  # the server that runs us may end by a signal
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

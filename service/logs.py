@@ -33,6 +33,12 @@ def count_lost(lost: Callable[[], object]) -> None:
             handler.lost = lost
 
 
+def flush() -> None:
+    """Wait until all lines are written, for a second at most."""
+    for handler in LOGGER.handlers:
+        handler.flush()
+
+
 def event(name: str, /, level: int = logging.INFO, **fields: Any) -> None:
     """Log `{"time", "level", "event", ...fields}`."""
     if LOGGER.isEnabledFor(level):
