@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from service import logs
 from service.body import read_body, too_large
-from service.errors import ApiError, error_response
+from service.errors import ApiError, error_response, no_memory
 from service.metrics import Metrics
 from service.refusals import Path, refusal
 from service.rerank import Reranker
@@ -119,5 +119,7 @@ def _keys(path: Path) -> Sequence[str]:
 
 
 def _internal(fault: Exception) -> ApiError:
+    if isinstance(fault, MemoryError):
+        return no_memory()
     logs.event("internal_error", 40, kind=type(fault).__name__)
     return ApiError(500, "internal_error", "the service failed on this request")

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service import logs
 from service.admin import ADMIN
 from service.drain import Drain
-from service.errors import ApiError, error_response
+from service.errors import ApiError, error_response, no_memory
 from service.headers import with_security
 from service.keys import Keys
 from service.lag import LoopLag
@@ -89,7 +89,7 @@ class Boundary:
             logs.event("no_memory", 40, request_id=answer.visit.request_id)
             if answer.begun:
                 raise
-            error = ApiError(503, "no_memory", "there is no memory for this request; try again")
+            error = no_memory()
         except Exception as fault:  # the boundary: whatever it is, the caller gets our error shape
             logs.event(
                 "internal_error", 40, kind=type(fault).__name__, request_id=answer.visit.request_id

@@ -65,6 +65,11 @@ def caller_left() -> ApiError:
     return ApiError(499, "caller_left", "the caller closed the connection")
 
 
+def no_memory() -> ApiError:
+    """For a request that could not even be read: past that, it falls back."""
+    return ApiError(503, "no_memory", "there is no memory for this request; try again")
+
+
 def error_response(error: ApiError, request_id: str | None) -> Response:
     """The one error shape, with the headers that its status asks for."""
     fields = {

@@ -41,13 +41,9 @@ class Limits(NamedTuple):
 
 def request_validator(schema: FeatureSchema | None, limits: Limits) -> SchemaValidator:
     """The validator of a whole body; without a schema any feature may hold any value."""
-    user: CoreSchema
-    item: CoreSchema
-    candidate: CoreSchema
-    columns: CoreSchema
-    if schema is None:
-        user = item = candidate = columns = c.dict_schema(c.str_schema(strict=True))
-    else:
+    free: CoreSchema = c.dict_schema(c.str_schema(strict=True))
+    user, item, candidate, columns = free, free, free, free
+    if schema is not None:
         user, item = _features(schema.user), _features(schema.item)
         candidate = _features(schema.item + schema.context)
         columns = _columns(schema.item + schema.context, limits.candidates)

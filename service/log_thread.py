@@ -6,7 +6,6 @@ lost and counted, and so is what comes while too much waits.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import queue
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 WAITING: Final = 10_000  # lines at most: some megabytes
-_LAST_SECONDS: Final = 1.0  # for what waits when the process ends
+_LAST_SECONDS: Final = 1.0  # that somebody waits for what waits
 
 
 def hold_descriptors() -> None:
@@ -38,10 +37,9 @@ class Lines(logging.Handler):
         super().__init__()
         self._stream = sys.stderr
         self.lost: Callable[[], object] = int  # told of every line that is; nobody as yet
-        self._lines: queue.Queue[str | threading.Event | None] = queue.Queue(WAITING)
+        self._lines: queue.Queue[str | threading.Event] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
-        atexit.register(self.flush_and_end)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never waits, and never raises."""
@@ -51,7 +49,9 @@ class Lines(logging.Handler):
             self.lost()
 
     def flush(self) -> None:
-        """Wait until what was logged is written, unless that takes too long."""
+        """Return when what waits is written, or when that takes too long. Logging itself asks for
+        it at the end of a process, unless a signal ends it.
+        """
         reached = threading.Event()
         try:
             self._lines.put_nowait(reached)
@@ -59,16 +59,9 @@ class Lines(logging.Handler):
             return
         reached.wait(_LAST_SECONDS)
 
-    def flush_and_end(self) -> None:
-        """Write what waits, unless that takes too long."""
-        try:
-            self._lines.put_nowait(None)
-        except queue.Full:  # nobody reads
-            return
-        self._thread.join(_LAST_SECONDS)
-
     def _write_all(self) -> None:
-        while (line := self._lines.get()) is not None:
+        while True:
+            line = self._lines.get()
             if isinstance(line, threading.Event):
                 line.set()
                 continue

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # the process that watches workers has no metrics
 BOUNDS: Final = "bounds"  # in the lifespan's state
 _LINGER_SECONDS: Final = 1.0  # after a refusal, so that the client reads it before the reset
 _AGAIN_SECONDS: Final = 1.0  # until the application has answered
+_UPGRADE: Final = re.compile(rb"\r\n[Uu]pgrade:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,14 @@ def bounds_of(settings: Settings, metrics: Metrics) -> Bounds:
 
     return Bounds(settings.max_header_bytes, settings.max_headers, settings.max_body_bytes,
                   settings.receive_seconds, cut)  # fmt: skip
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A head that offers another protocol, as one that does not: an offer may be ignored, and the
+    parser would lose the body with it. Java's client offers HTTP/2 (h2c) unless told otherwise.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-grade:", head) + end + body
 
 
 class Refused(Exception):
@@ -98,6 +108,8 @@ class Bounded(HttpToolsProtocol):
         """Parse, then look at what is under way still; a request that came whole costs nothing."""
         if self._gone:
             return
+        if not self._open and b"pgrade" in data:
+            data = _without_upgrade(data)
         self._packet = len(data)
         self._fed += self._packet
         super().data_received(data)

@@ -195,6 +195,18 @@ def test_no_memory_for_another_version_leaves_the_old_one_serving(
     assert "MemoryError" in served.get("/info").json()["refused"]["reason"]
 
 
+def test_no_memory_for_one_of_a_batch_is_an_error_of_that_one(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as short:
+        short.setattr("service.decode.Decoder.decode", no_memory)
+        answer = served.post({"requests": [BODY, BODY]}, "/rerank/batch")
+    assert answer.status_code == 200
+    found = [(one["status"], one["error"]["type"]) for one in answer.json()["responses"]]
+    assert found == [(503, "no_memory")] * 2
+    assert order(served) == RIGHT
+
+
 def test_no_memory_for_a_body_is_an_error_of_the_one_shape_and_not_the_end(
     served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

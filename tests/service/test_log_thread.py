@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from cli.demo_service import free_port
-from service import log_thread
+from service import log_thread, logs
 from service.log_thread import Lines
 
 BODY = {"candidates": ["100", "109"]}
@@ -63,7 +63,7 @@ def test_nobody_waits_for_a_stream_that_is_stuck(monkeypatch: pytest.MonkeyPatch
     assert len(lost) == 2
     stuck.go_on.set()
     until(lambda: lines._lines.empty())
-    lines.flush_and_end()
+    lines.flush()
     assert stuck.written == ["0\n", "1\n", "2\n", "3\n"]
 
 
@@ -81,7 +81,7 @@ def test_lines_that_cannot_be_written_are_counted(
     lines.lost = lambda: lost.append(1)
     lines.emit(record("a"))
     lines.emit(record("b"))
-    lines.flush_and_end()
+    lines.flush()
     assert len(lost) == 2
     if stream == "full":
         assert opened is not None
@@ -90,6 +90,7 @@ def test_lines_that_cannot_be_written_are_counted(
 
 
 def test_what_the_service_loses_is_in_its_metrics(serve: Any, monkeypatch: Any) -> None:
+    logs.set_up()  # the level
     monkeypatch.setattr(sys, "stderr", None)
     handler = Lines()
     monkeypatch.setattr("service.logs.LOGGER.handlers", [handler])
@@ -97,7 +98,7 @@ def test_what_the_service_loses_is_in_its_metrics(serve: Any, monkeypatch: Any) 
     before = api.metric("log_lines_lost_total")
     for _ in range(5):
         assert api.post(BODY).status_code == 200
-    handler.flush_and_end()
+    handler.flush()
     assert api.metric("log_lines_lost_total") - before >= 5
 
 

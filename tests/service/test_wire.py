@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import time
@@ -194,6 +195,20 @@ def test_a_request_in_pieces_within_its_time_is_served(served: Served) -> None:
     assert ask(served, CHUNKED[:-2] + b"connection: close\r\n\r\n", chunks).startswith(
         b"HTTP/1.1 200 "
     )
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "nonsense"])
+def test_an_offer_of_another_protocol_is_ignored(served: Served, protocol: str) -> None:
+    """As Java's client makes one with its first request, body and all."""
+    headers = {
+        "Connection": "Upgrade, HTTP2-Settings", "Upgrade": protocol, "HTTP2-Settings": "AA",
+    }  # fmt: skip
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+    for _ in range(2):
+        connection.request("POST", "/rerank", BODY, headers)
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)["fallback"]) == (200, None)
+    connection.close()
 
 
 def test_requests_in_one_piece_are_answered_in_their_order(served: Served) -> None:
