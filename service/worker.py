@@ -204,7 +204,7 @@ class Worker:
                 job.abandoned = True
                 _deliver(job, Left())
                 return
-            self._look(now, now - job.queued_at)
+            self._look(now, now - job.queued_at if self.waiting else 0.0)
             job.begun_at = self._busy_since = now
             self._busy_with = job.kind
         outcome: Any
@@ -217,7 +217,7 @@ class Worker:
             _deliver(job, outcome)
 
     def _look(self, now: float, wait: float) -> None:
-        """A job begins that waited so long: does a queue stand?"""
+        """A job begins that waited so long, or left nobody waiting: does a queue stand?"""
         self._shortest = min(self._shortest, wait)
         if now >= self._look_at:
             if self._shortest > _STANDING * self._usual:

@@ -82,7 +82,7 @@ def test_train_hands_on_overrides_as_text(stand_in: Any) -> None:
     assert args == (Path("d"), Path("r"))
     assert kwargs == {
         "model": "prm", "preset": "paper", "file": Path("c.toml"), "seed": None,
-        "resume": False, "overrides": {"epochs": "2", "clip": "0.5"},
+        "resume": False, "start": None, "overrides": {"epochs": "2", "clip": "0.5"},
     }  # fmt: skip
 
 

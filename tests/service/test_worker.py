@@ -166,7 +166,7 @@ class Clocked:
                 self.worker._waiting[""] -= 1
                 self.worker._queue.get()
                 self.waits.append(begins - self.arrived.pop(0))
-                self.worker._look(begins, self.waits[-1])
+                self.worker._look(begins, self.waits[-1] if self.arrived else 0.0)
                 self.free_at = begins + 0.002
             self.now = arrives
             try:
@@ -222,3 +222,14 @@ def test_while_a_queue_stands_who_is_late_already_is_sent_away(clocked: Clocked)
     begun = len(clocked.waits)
     clocked.offer(rate=1_000.0, seconds=0.2)
     assert len(clocked.waits) - begun <= _ALLOWED + 1  # those that waited
+
+
+def test_a_slow_machine_is_no_queue(clocked: Clocked) -> None:
+    for _ in range(50):  # one job at a time, whose thread takes 30 ms to wake
+        clocked.worker._admit(clocked.job())
+        clocked.now += 0.03
+        job = clocked.worker._queue.get()
+        assert job is not None
+        clocked.worker._serve(job)
+        clocked.now += 0.1
+    assert not clocked.worker.standing
