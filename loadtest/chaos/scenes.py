@@ -30,6 +30,7 @@ _FLIPPED: Final = "refused or harmless by proof; the old version serves on"
 TIMES: Final = 20
 KILLS: Final = 4
 KILLED_SECONDS: Final = 0.5  # a request that was lost in a killed process fails within that time
+NOTICED_SECONDS: Final = 0.1  # has a caller to read that its connection ended, on a busy machine
 WATCH: Final = 0.2
 RECOVERY: Final = 1.7  # seconds; with what it takes to start the load anew these are two
 
@@ -204,9 +205,10 @@ def _deaths(service: Replica) -> float:
 
 
 def _at_one(failure: Failure, spans: Sequence[tuple[float, float]]) -> bool:
-    """Whether it was under way to a worker between its kill and its end."""
+    """Whether it was under way to a worker between its kill and its end, as its caller saw it."""
     return any(
-        failure.left <= gone and at <= failure.ended <= gone + KILLED_SECONDS for at, gone in spans
+        failure.left <= gone + NOTICED_SECONDS and at <= failure.ended <= gone + KILLED_SECONDS
+        for at, gone in spans
     )
 
 
