@@ -153,7 +153,7 @@ def create_alone(settings: Settings | None = None) -> FastAPI:
     """The application of a process that does nothing else.
 
     Whatever was imported stays for good: the collector need not go through it again and again while
-    requests wait (the slowest hundredth of them by a third less at twice the capacity).
+    requests wait.
     """
     app = create_app(settings)
     gc.collect()

@@ -19,7 +19,7 @@ from service.body import read_body
 from service.decode import Asked
 from service.engine import NonFinite, Scored
 from service.errors import ApiError, Fallback, Reason, caller_left, error_response, failure
-from service.metrics import Metrics
+from service.metrics import STAGES, Metrics
 from service.models import Model, Models
 from service.settings import Settings
 from service.shadow import Shadow
@@ -204,7 +204,7 @@ def _ordered(asked: Asked, model: Model, scored: Scored, queued: float, visit: V
     return results
 
 
-_STAGES = dict.fromkeys(("decode", "store", "queue", "encode", "score", "order"), 0.0)
+_STAGES = dict.fromkeys(STAGES, 0.0)
 
 
 def _response(
