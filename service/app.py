@@ -54,7 +54,7 @@ class Service:
         self.lag = LoopLag()
         self.traces = Traces(package_version()) if settings.traces else None
         self.drain = Drain(settings.drain_seconds)
-        self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0)
+        self.worker = Worker(settings.max_queue, settings.late_ms / 1_000.0, held=True)
         self.models = Models(settings, self.metrics, self.worker.learn)
         self.shadow = Shadow(self.models, self.metrics)
         url = settings.store.get_secret_value() if settings.store else ""

@@ -145,7 +145,7 @@ class Reranker:
             raise Fallback("no_model")
         deadline = visit.deadline(asked.deadline_ms or self._settings.deadline_ms)
         work = partial(model.engine.rerank, asked.raw, asked.mode)
-        done = await self._worker.run(work, deadline, asked.mode, visit.left, visit.since)
+        done = await self._worker.run(work, deadline, asked.mode, visit.left)
         scored: Scored = done.value
         visit.late = perf_counter() > deadline
         return _ordered(asked, model, scored, done.queued, visit)

@@ -2,10 +2,7 @@
 
 How long a job takes is learnt for each kind apart: a generated list takes several times a score.
 
-A queue that never empties serves everybody late and nobody more: where all jobs of a tenth of a
-second had to wait, the wait ahead of new ones is held to a few jobs' time and the rest is sent away
-at once, as are those that came late already, until for a second none had to be (after CoDel,
-Nichols and Jacobson 2012). A burst is no such queue.
+A queue that stands is held short, if the worker is told to (service/crowd.py).
 
 A job that cannot make its deadline is not begun; one that is under way is waited for a little
 longer and its late result still used. What is promised is judged on the event loop, never by the
@@ -16,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -25,15 +21,11 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, Final
 
+from service.crowd import Crowd
 from service.errors import Fallback
 
 _WEIGHT: Final = 0.2  # of the newest time in the moving average
 _JUMP: Final = 4.0  # one time counts at most as this many averages: a hiccup is not a trend
-_LOOK_SECONDS: Final = 0.1  # the shortest wait in such a time tells a standing queue from a burst
-_STANDING: Final = 4.0  # usual jobs' time that the shortest wait is in one
-_HELD_SECONDS: Final = 1.0  # after the last job that was sent away, until it stands no more
-_ALLOWED: Final = 5.0  # … that may be ahead of a new job while there is one
-_ALLOWED_AGE: Final = 10.0  # … with what it has waited for before it came here
 _LEAST: Final = 0.001  # seconds: shorter ones are counted as if they took so long
 _PROBE_SECONDS: Final = 0.1  # between trial runs while the average says that nothing can make it
 
@@ -58,7 +50,6 @@ class _Job:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     left: Callable[[], bool]
-    since: float  # perf_counter seconds from which the caller waits
     probe: bool = False  # run to learn how long it takes; nobody waits
     queued_at: float = field(default_factory=perf_counter)
     begun_at: float = 0.0
@@ -75,19 +66,20 @@ class Done:
 
 
 class Worker:
-    """Runs jobs one at a time. `limit` jobs may wait; `late` seconds a late one is waited for."""
+    """Runs jobs one at a time. `limit` jobs may wait; `late` seconds a late one is waited for.
 
-    def __init__(self, limit: int, late: float, name: str = "scorer") -> None:
+    `held`: a queue that stands is held short, far below `limit`.
+    """
+
+    def __init__(self, limit: int, late: float, name: str = "scorer", held: bool = False) -> None:
         self._limit, self._late, self._name = limit, late, name
+        self._crowd = Crowd() if held else None
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = Counter[str]()  # by kind
         self._busy_since: float | None = None
         self._busy_with = ""
         self._usual = _LEAST  # seconds a job takes, of whatever kind
-        self._shortest = math.inf  # wait since the last look
-        self._look_at = self._held_until = 0.0
-        self.standing = False
         self._probe_at = defaultdict[str, float](float)  # by kind
         self._thread: threading.Thread | None = None
         self.averages = defaultdict[str, float](float)  # seconds a job of a kind takes, of late
@@ -119,16 +111,13 @@ class Worker:
         deadline: float,
         kind: str = "",
         left: Callable[[], bool] = lambda: False,
-        since: float | None = None,
     ) -> Done:
         """Run `work` on the thread. Raises Shed, Left, or whatever `work` raises.
 
-        `left` is asked, on the thread, whether the result is still wanted; `since` is when the
-        caller began to wait, by perf_counter, now if it is not given.
+        `left` is asked, on the thread, whether the result is still wanted.
         """
         loop = asyncio.get_running_loop()
-        begun = perf_counter() if since is None else since
-        job = _Job(kind, work, deadline, loop, loop.create_future(), left, begun)
+        job = _Job(kind, work, deadline, loop, loop.create_future(), left)
         self._admit(job)
         job.timer = loop.call_later(max(0.0, deadline - perf_counter()), self._expire, job)
         try:
@@ -136,19 +125,20 @@ class Worker:
         finally:
             job.abandoned = True  # also where the caller was cancelled
             job.timer.cancel()
+            if self._crowd is not None:
+                with self._lock:
+                    self._crowd.leave()
         return Done(value, job.begun_at - job.queued_at)
 
     def _admit(self, job: _Job) -> None:
         now = perf_counter()
         with self._lock:
-            if self.waiting >= self._limit:
+            if self.waiting >= self._limit or (self._crowd is not None and self._crowd.full()):
                 raise Shed("queue")
-            ahead = self._ahead(now)
-            if self.standing and self._too_late(ahead, now - job.since):
-                self._held_until = now + _HELD_SECONDS
-                raise Shed("queue")
-            if now + ahead + self.averages[job.kind] <= job.deadline:
+            if now + self._ahead(now) + self.averages[job.kind] <= job.deadline:
                 self._enqueue(job)
+                if self._crowd is not None:
+                    self._crowd.enter()
                 return
             idle = not self.waiting and self._busy_since is None
             if idle and now >= self._probe_at[job.kind]:
@@ -159,9 +149,6 @@ class Worker:
     def _enqueue(self, job: _Job) -> None:
         self._waiting[job.kind] += 1
         self._queue.put(job)
-
-    def _too_late(self, ahead: float, age: float) -> bool:
-        return ahead > _ALLOWED * self._usual or age + ahead > _ALLOWED_AGE * self._usual
 
     def _ahead(self, now: float) -> float:
         """Seconds until a job queued now would begin."""
@@ -204,7 +191,9 @@ class Worker:
                 job.abandoned = True
                 _deliver(job, Left())
                 return
-            self._look(now, now - job.queued_at if self.waiting else 0.0)
+            if self._crowd is not None:
+                wait = now - job.queued_at if self.waiting else 0.0  # the last one waits for none
+                self._crowd.begins(now, wait, self._usual)
             job.begun_at = self._busy_since = now
             self._busy_with = job.kind
         outcome: Any
@@ -215,15 +204,6 @@ class Worker:
         self._finished(job.kind, perf_counter() - now)
         if not job.probe:
             _deliver(job, outcome)
-
-    def _look(self, now: float, wait: float) -> None:
-        """A job begins that waited so long, or left nobody waiting: does a queue stand?"""
-        self._shortest = min(self._shortest, wait)
-        if now >= self._look_at:
-            if self._shortest > _STANDING * self._usual:
-                self._held_until = now + _HELD_SECONDS
-            self.standing = now < self._held_until
-            self._shortest, self._look_at = math.inf, now + _LOOK_SECONDS
 
     def _finished(self, kind: str, seconds: float) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.worker import _ALLOWED, Shed, Worker, _Job
+from service.worker import Shed, Worker
 
 
 @pytest.fixture
@@ -138,98 +138,51 @@ def test_what_has_not_begun_by_its_deadline_is_given_up_at_once(worker: Worker) 
     assert asyncio.run(behind_a_slow_one()) < 1.0
 
 
-class Clocked:
-    """A worker whose thread is this one, by a clock that is set: jobs of 2 ms, one at a time."""
+def together(worker: Worker, jobs: int) -> list[str]:
+    """What became of jobs of a few milliseconds that come in waves of 8."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.worker = 100.0, Worker(limit=1_000, late=0.0)
-        monkeypatch.setattr("service.worker.perf_counter", lambda: self.now)
-        self.worker.averages[""] = self.worker._usual = 0.002
-        self.loop = asyncio.new_event_loop()
-        self.free_at, self.waits, self.shed = self.now, list[float](), list[str]()
-        self.age = 0.0  # of a job when it comes
-        self.arrived: list[float] = []  # of the jobs that wait
+    async def asked() -> str:
+        try:
+            await worker.run(lambda: time.sleep(0.002), perf_counter() + 5)
+        except Shed as shed:
+            return shed.cause
+        return "done"
 
-    def job(self) -> Any:
-        job = _Job("", lambda: None, self.now + 0.05, self.loop, self.loop.create_future(), bool,
-                   self.now - self.age)  # fmt: skip
-        job.queued_at = self.now
-        return job
+    async def all_of_them() -> list[str]:
+        tasks = []
+        for _ in range(jobs // 8):
+            tasks += [asyncio.create_task(asked()) for _ in range(8)]
+            await asyncio.sleep(0.008)
+        return await asyncio.gather(*tasks)
 
-    def offer(self, rate: float, seconds: float) -> None:
-        """Even arrivals; what is due to begin before the next one begins."""
-        end = self.now + seconds
-        while self.now < end:
-            arrives = self.now + 1.0 / rate
-            while self.arrived and max(self.free_at, self.arrived[0]) < arrives:
-                begins = max(self.free_at, self.arrived[0])
-                self.worker._waiting[""] -= 1
-                self.worker._queue.get()
-                self.waits.append(begins - self.arrived.pop(0))
-                self.worker._look(begins, self.waits[-1] if self.arrived else 0.0)
-                self.free_at = begins + 0.002
-            self.now = arrives
-            try:
-                self.worker._admit(self.job())
-                self.arrived.append(self.now)
-            except Shed as shed:
-                self.shed.append(shed.cause)
+    return asyncio.run(all_of_them())
 
 
-@pytest.fixture
-def clocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clocked]:
-    one = Clocked(monkeypatch)
-    yield one
-    one.loop.close()
+@pytest.mark.parametrize("held", [True, False])
+def test_a_queue_that_stands_is_held_short_only_where_it_should(held: bool) -> None:
+    worker = Worker(limit=1_000, late=0.0, held=held)
+    worker.start()
+    found = together(worker, jobs=480)  # twice what can be done, for half a second
+    worker.stop()
+    assert ("queue" in found) == held
+    assert found.count("done") > 100
 
 
-def test_a_queue_that_stands_is_held_short_and_the_rest_sent_away(clocked: Clocked) -> None:
-    clocked.offer(rate=750.0, seconds=0.5)  # half as much again as 500 jobs a second
-    clocked.shed.clear()
-    begun = len(clocked.waits)
-    clocked.offer(rate=750.0, seconds=3.0)
-    late = clocked.waits[begun + 20 :]
-    assert max(late) <= (_ALLOWED + 1) * 0.002 + 1e-9  # and the job under way
-    assert set(clocked.shed) == {"queue"}  # nobody came near the deadline
-    assert len(late) >= 3.0 * 500 - 30  # and the thread was never without a job
+def test_who_had_an_answer_or_was_cancelled_is_inside_no_more() -> None:
+    worker = Worker(limit=1_000, late=0.0, held=True)
+    worker.start()
+    assert worker._crowd is not None
 
+    async def cancelled() -> None:
+        work = worker.run(lambda: time.sleep(0.05), perf_counter() + 2)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(work, 0.01)
 
-def test_a_queue_stands_no_more_when_the_load_is_over(clocked: Clocked) -> None:
-    clocked.offer(rate=1_000.0, seconds=1.0)
-    assert clocked.worker.standing
-    clocked.shed.clear()
-    clocked.offer(rate=250.0, seconds=2.0)
-    assert not clocked.worker.standing
-    assert len(clocked.shed) <= 1
-
-
-def test_a_burst_is_no_queue_that_stands(clocked: Clocked) -> None:
-    for _ in range(20):
-        clocked.offer(rate=10_000.0, seconds=0.002)  # twenty at once: 40 ms of work
-        clocked.offer(rate=50.0, seconds=0.1)
-    assert not clocked.shed
-    assert max(clocked.waits) > 2 * _ALLOWED * 0.002
-
-
-def test_while_a_queue_stands_who_is_late_already_is_sent_away(clocked: Clocked) -> None:
-    clocked.age = 0.03  # of 50 ms
-    clocked.offer(rate=250.0, seconds=0.5)
-    assert not clocked.shed  # there is time
-    clocked.age = 0.0
-    clocked.offer(rate=1_000.0, seconds=1.0)
-    assert clocked.worker.standing
-    clocked.age = 0.03
-    begun = len(clocked.waits)
-    clocked.offer(rate=1_000.0, seconds=0.2)
-    assert len(clocked.waits) - begun <= _ALLOWED + 1  # those that waited
-
-
-def test_a_slow_machine_is_no_queue(clocked: Clocked) -> None:
-    for _ in range(50):  # one job at a time, whose thread takes 30 ms to wake
-        clocked.worker._admit(clocked.job())
-        clocked.now += 0.03
-        job = clocked.worker._queue.get()
-        assert job is not None
-        clocked.worker._serve(job)
-        clocked.now += 0.1
-    assert not clocked.worker.standing
+    asyncio.run(cancelled())
+    with pytest.raises(ZeroDivisionError):
+        run(worker, lambda: 1 / 0)
+    with pytest.raises(Shed):
+        run(worker, lambda: None, seconds=-1.0)
+    together(worker, jobs=80)
+    assert worker._crowd._inside == 0
+    worker.stop()
