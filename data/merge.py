@@ -138,16 +138,18 @@ def _combined(
     differs = np.zeros(len(ids), np.bool_)
     arrays = []
     for kind in KINDS:
-        known, new = getattr(old, kind)[before], getattr(read, kind)[now]
-        differs |= (known != new).any(1)
-        chosen = np.where((now > 0)[:, None], new, known)
+        known, found = getattr(old, kind)[before], getattr(read, kind)[now]
+        differs |= (known != found).any(1)
+        chosen = np.where((now > 0)[:, None], found, known)
         arrays.append(np.concatenate([getattr(read, kind)[:1], chosen]))
-    titles = None
-    if old.titles is not None or dataset.catalogue.titles is not None:
+    titles, new = None, dataset.catalogue
+    if new.titles is not None:
         titles = [
-            dataset.catalogue.title(one) if place and one in dataset.catalogue else old.title(one)
+            new.title(one) if place and one in new else old.title(one)
             for one, place in zip(ids, now.tolist(), strict=True)
         ]
+    elif old.titles is not None:
+        titles = [old.title(one) for one in ids]
     catalogue = Catalogue(ids, *arrays, Statistics.empty(len(ids) + 1), titles)
     return catalogue, int((differs & (before > 0) & (now > 0)).sum())
 

@@ -35,8 +35,8 @@ from features.bundle import (
 from features.catalogue import Catalogue
 from features.derived import Statistics
 from features.errors import BundleError
-from features.pointer import safe
-from features.publish import publish
+from features.pointer import read_pointer, safe
+from features.publish import named, publish
 
 MOST = 2.0  # times as many showings, or as high a click rate, before it is worth a word
 
@@ -53,7 +53,8 @@ def refresh(
 
     `bundle` is bundles/NAME, whose version in service is refreshed, or a version's folder.
     Raises SchemaError where the dataset is not described as the model's data were, BundleError
-    where the version exists or a score is no number; nothing is left behind then.
+    where the version exists or a score is no number; nothing is left behind then. Where another
+    version was put in service meanwhile, the new one is kept, and BundleError says so.
     """
     source, data, console = resolve(Path(bundle)), Dataset.load(dataset), Console()
     refuse_other_features(source.schema, data)
@@ -77,10 +78,23 @@ def refresh(
     for line in said(origin, merged, ignored_features(source.schema, data), drop_unseen):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if current:
+        if source.folder != Path(bundle):  # whichever was in service, and not this one by name
+            _refuse_overtaken(source, folder)
         publish(folder)
     where = f"the version in service of {home}" if current else "written, not published"
     console.print(f"{folder}, made of {source.folder.name}, is {where}", soft_wrap=True)
     return folder
+
+
+def _refuse_overtaken(source: Bundle, folder: Path) -> None:
+    """A model that was put in service meanwhile stays there."""
+    now = read_pointer(folder.parent).named
+    if now != named(source.folder):
+        raise BundleError(
+            f"{folder} is made of {source.folder.name}, but {now.version} was put in service "
+            f"meanwhile: it is kept and not published. Refresh {now.version}, or publish it by "
+            f"psad publish {folder}."
+        )
 
 
 def _one_name(version: str) -> str:

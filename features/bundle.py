@@ -177,16 +177,22 @@ def resolve(folder: Path, in_memory: float = 0.0) -> Bundle:
 def writing(folder: Path) -> Iterator[Path]:
     """A temporary folder that becomes `folder` in one rename when the block ends well.
 
-    Raises BundleError where `folder` exists: versions are immutable.
+    Raises BundleError where `folder` exists, or does by the end: versions are immutable.
     """
+    taken = BundleError(f"{folder} exists and a version is never changed: choose a new one.")
     if folder.exists():
-        raise BundleError(f"{folder} exists and a version is never changed: choose a new one.")
+        raise taken
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
-        temporary.rename(folder)
+        try:
+            temporary.rename(folder)
+        except OSError as error:
+            if folder.exists():
+                raise taken from error
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

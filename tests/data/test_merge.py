@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,17 @@ def test_a_dataset_of_before_says_to_prepare_it_again(new: Dataset, tmp_path: Pa
     (folder / "items.parquet").unlink()
     with pytest.raises(DataError, match="prepare it again"):
         Dataset.load(folder).items  # noqa: B018
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("told", [True, False])
+def test_titles_stay_where_the_new_log_has_none(old: Dataset, known: bool, told: bool) -> None:
+    catalogue, new = copy(old.catalogue), copy(old)
+    catalogue.titles = tuple(f"old {one}" for one in catalogue.ids) if known else None
+    new.catalogue = copy(new.catalogue)
+    new.catalogue.titles = tuple(f"new {one}" for one in catalogue.ids) if told else None
+    found = merge(catalogue, old.schema, new).catalogue
+    first = catalogue.ids[0]
+    expected = f"new {first}" if told else f"old {first}" if known else first
+    assert found.title(first) == expected
+    assert (found.titles is None) == (not known and not told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from export.runtime import session
 from features.bundle import GENERATOR, SCORER, Bundle, Counted, Refreshed, resolve
 from features.encode import Encoder
 from features.errors import BundleError, SchemaError
-from features.publish import roll_back
+from features.publish import publish, roll_back
 from model.ranker import Batch
 from model.train import load_run
 from service.decode import Decoder
@@ -158,6 +159,43 @@ def test_one_version_can_be_refreshed_under_a_name_and_not_published(
     assert folder == home / "spring"
     assert resolve(home).manifest.version == "2"
     assert Bundle.load(folder).manifest.refreshed.version == "1"  # type: ignore[union-attr]
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Something happens to the bundle while golden requests are answered."""
+    answered = export.refresh.golden_replies
+
+    def and_then(*given: Any) -> Any:
+        replies = answered(*given)
+        monkeypatch.undo()
+        act()
+        return replies
+
+    monkeypatch.setattr(export.refresh, "golden_replies", and_then)
+
+
+def test_a_version_that_was_put_in_service_meanwhile_stays_there(
+    home: Path, week: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh(home, week.folder, version="newer", current=False)
+    meanwhile(monkeypatch, lambda: publish(home / "newer"))
+    with pytest.raises(BundleError, match="newer was put in service meanwhile"):
+        refresh(home, week.folder)
+    assert resolve(home).manifest.version == "newer"
+    assert Bundle.load(home / "2").manifest.version == "2"  # kept, and publish finds it
+    meanwhile(monkeypatch, lambda: publish(home / "2"))
+    refresh(home / "1", week.folder)  # 1 was asked for by its name
+    assert resolve(home).manifest.version == "3"
+
+
+def test_two_at_once_do_not_take_one_name(
+    home: Path, week: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, lambda: refresh(home, week.folder))
+    with pytest.raises(BundleError, match="2 exists and a version is never changed"):
+        refresh(home, week.folder)
+    assert sorted(path.name for path in home.iterdir()) == ["1", "2", "CURRENT"]
+    replayed(home / "2")
 
 
 @pytest.mark.parametrize("name", ["../2", "a/b", "/2", "..", ".2"])
