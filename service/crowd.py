@@ -1,7 +1,9 @@
 """Whether a queue stands, and how many may be inside while it does.
 
 A queue that never empties serves everybody late and nobody more. It shows in the shortest wait of a
-tenth of a second (after CoDel, Nichols and Jacobson 2012): a burst leaves some who did not wait.
+tenth of a second (after CoDel, Nichols and Jacobson 2012): a burst leaves some who did not wait. It
+stands where even that one took half of the time until the deadline: a few callers who ask again as
+soon as they were answered keep a queue too, but a short one.
 
 While one stands, few may be inside, and whoever comes beyond them is sent away at once. Inside is
 who was let in and has no answer yet: on a processor that is full, the thread that scores and the
@@ -22,7 +24,7 @@ import math
 from typing import Final
 
 LOOK_SECONDS: Final = 0.1
-_STANDS: Final = 4.0  # usual jobs' time that the shortest wait is in a queue that stands
+_STANDS: Final = 0.5  # of its time until the deadline that everyone waits in a queue that stands
 LEAST: Final = 2
 _MOST: Final = 8  # inside, or no queue stands
 _MANY: Final = 0.2  # of those that came
@@ -34,7 +36,7 @@ class Crowd:
     def __init__(self) -> None:
         self.room: int | None = None  # None while no queue stands
         self._inside = self._came = self._sent_away = 0
-        self._shortest = math.inf  # wait since the last look
+        self._shortest = math.inf  # wait since the last look, as a share of the time there was
         self._look_at = 0.0
 
     def full(self) -> bool:
@@ -52,9 +54,9 @@ class Crowd:
         """One of them has its answer, or wants none."""
         self._inside -= 1
 
-    def begins(self, now: float, wait: float, usual: float) -> None:
-        """A job begins that waited so long, where one usually takes `usual` seconds."""
-        self._shortest = min(self._shortest, wait)
+    def begins(self, now: float, waited: float) -> None:
+        """A job begins that waited for such a share of its time until the deadline."""
+        self._shortest = min(self._shortest, waited)
         if now < self._look_at:
             return
         if self.room is not None:
@@ -62,7 +64,7 @@ class Crowd:
             room = max(LEAST, self.room - 1) if crowded else self.room + 1
             room += int((now - self._look_at) / LOOK_SECONDS)  # looks that a silence left out
             self.room = room if room < _MOST else None
-        elif self._shortest > _STANDS * usual:
+        elif self._shortest > _STANDS:
             self.room = LEAST
         self._came = self._sent_away = 0
         self._shortest, self._look_at = math.inf, now + LOOK_SECONDS

@@ -26,7 +26,6 @@ from service.errors import Fallback
 
 _WEIGHT: Final = 0.2  # of the newest time in the moving average
 _JUMP: Final = 4.0  # one time counts at most as this many averages: a hiccup is not a trend
-_LEAST: Final = 0.001  # seconds: shorter ones are counted as if they took so long
 _PROBE_SECONDS: Final = 0.1  # between trial runs while the average says that nothing can make it
 
 
@@ -79,7 +78,6 @@ class Worker:
         self._waiting = Counter[str]()  # by kind
         self._busy_since: float | None = None
         self._busy_with = ""
-        self._usual = _LEAST  # seconds a job takes, of whatever kind
         self._probe_at = defaultdict[str, float](float)  # by kind
         self._thread: threading.Thread | None = None
         self.averages = defaultdict[str, float](float)  # seconds a job of a kind takes, of late
@@ -192,8 +190,8 @@ class Worker:
                 _deliver(job, Left())
                 return
             if self._crowd is not None:
-                wait = now - job.queued_at if self.waiting else 0.0  # the last one waits for none
-                self._crowd.begins(now, wait, self._usual)
+                waited = (now - job.queued_at) / (job.deadline - job.queued_at)
+                self._crowd.begins(now, waited if self.waiting else 0.0)  # a last one has no queue
             job.begun_at = self._busy_since = now
             self._busy_with = job.kind
         outcome: Any
@@ -208,7 +206,6 @@ class Worker:
     def _finished(self, kind: str, seconds: float) -> None:
         with self._lock:
             self._busy_since = None
-        self._usual = max(_LEAST, _WEIGHT * seconds + (1 - _WEIGHT) * self._usual)
         self.learn(kind, seconds)
 
     def learn(self, kind: str, seconds: float) -> None:

@@ -11,6 +11,7 @@ import pytest
 from service.crowd import LEAST, LOOK_SECONDS, Crowd
 
 JOB = 0.002
+DEADLINE = 0.05
 TURN = 0.001  # from the end of a job until its caller has the answer
 
 
@@ -32,7 +33,7 @@ class Place:
             self.until(at)
             if self.crowd.full():
                 self.sent_away.append(at)
-            else:
+            elif len(self.queue) * JOB < DEADLINE:
                 self.crowd.enter()
                 self.queue.append(at)
         self.until(end)
@@ -42,7 +43,7 @@ class Place:
         while self.queue and (begins := max(self.free_at, self.queue[0])) < at:
             self.answered(begins)
             self.waits.append(begins - self.queue.popleft())
-            self.crowd.begins(begins, self.waits[-1] if self.queue else 0.0, JOB)
+            self.crowd.begins(begins, self.waits[-1] / DEADLINE if self.queue else 0.0)
             self.free_at = begins + JOB
             heapq.heappush(self.answers, self.free_at + TURN)
         self.answered(at)
@@ -88,7 +89,7 @@ def test_a_silence_ends_it_too(place: Place) -> None:
 def test_the_room_grows_where_few_are_sent_away_and_shrinks_where_many_are() -> None:
     crowd, room = Crowd(), []
     for few in [False, True, True, True, False, False, False, False]:
-        crowd.begins(crowd._look_at, 0.02, JOB)  # nobody began without a wait
+        crowd.begins(crowd._look_at, 0.6)  # nobody began without a wait
         room.append(crowd.room)
         for _ in range(10):
             crowd.full()
@@ -117,6 +118,17 @@ def test_one_job_at_a_time_whose_thread_is_slow_to_wake_is_no_queue(place: Place
         assert not place.crowd.full()
         place.crowd.enter()
         place.now += 0.1
-        place.crowd.begins(place.now, 0.0, JOB)  # nobody waits behind it
+        place.crowd.begins(place.now, 0.0)  # nobody waits behind it
         place.crowd.leave()
     assert place.crowd.room is None
+
+
+@pytest.mark.parametrize(("callers", "stands"), [(8, False), (20, True)])
+def test_callers_who_ask_again_when_answered_keep_a_queue_that_may_be_short(
+    callers: int, stands: bool
+) -> None:
+    crowd, now = Crowd(), 100.0
+    for _ in range(1_000):
+        now += JOB
+        crowd.begins(now, (callers - 1) * JOB / DEADLINE)
+    assert (crowd.room is not None) == stands

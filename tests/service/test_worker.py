@@ -143,7 +143,7 @@ def together(worker: Worker, jobs: int) -> list[str]:
 
     async def asked() -> str:
         try:
-            await worker.run(lambda: time.sleep(0.002), perf_counter() + 5)
+            await worker.run(lambda: time.sleep(0.002), perf_counter() + 0.1)
         except Shed as shed:
             return shed.cause
         return "done"
