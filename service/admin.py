@@ -22,7 +22,7 @@ from features.errors import BundleError
 from features.pointer import Part, Pointer, read_pointer
 from service import docs, logs
 from service.body import read_body
-from service.errors import ApiError
+from service.errors import ApiError, StartRefused
 from service.info import name_of, refused_of, trial_of
 from service.models import Model, Models, without_paths
 from service.schemas import Served, Trial, Trials, VersionInfo, VersionsInfo
@@ -97,7 +97,7 @@ class Admin:
     async def _changed(self, what: str, change: Awaitable[T]) -> T:
         try:
             changed = await change
-        except BundleError as error:
+        except (BundleError, StartRefused) as error:  # the latter where the device is not there
             logs.event("admin_refused", 30, what=what, reason=without_paths(error))
             raise ApiError(409, "not_served", without_paths(error)) from None
         except OSError as error:

@@ -10,6 +10,7 @@ shared cores, 2026-11-26): too little to hold the thread from everybody else for
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
@@ -37,6 +38,7 @@ class Batch:
 
     def __init__(self, settings: Settings, reranker: Reranker, metrics: Metrics) -> None:
         self._settings, self._reranker, self._metrics = settings, reranker, metrics
+        self._logged = settings.log_percent / 100.0
         requests = c.list_schema(c.any_schema(), max_length=settings.max_batch, fail_fast=True)
         field = c.typed_dict_field(requests, required=True)
         self._validator = SchemaValidator(
@@ -102,8 +104,11 @@ class Batch:
             status = error.status
             said = bytes(error_response(error, visit.request_id).body)
             answer = b'{"status":%d,%b' % (status, said.removeprefix(b"{"))
-        self._metrics.answered(status, perf_counter() - visit.arrived, visit.mode)
+        seconds = perf_counter() - visit.arrived
+        self._metrics.answered(status, seconds, visit.mode)
         count(visit, self._metrics)
+        if self._logged and random.random() < self._logged:
+            logs.request(visit, status, seconds)
         return answer
 
     def _body(self, given: Any) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Final
 
+from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
@@ -61,14 +62,15 @@ class Boundary:
             visit.left = scope["left"]
         scope["visit"] = visit
         answer = _Answer(send, visit, self._drain)
-        if scope["path"] not in RERANK_PATHS:
-            await self._guarded(scope, receive, answer)
-            if answer.status != 200 and scope["path"] in BATCH_PATHS:  # else each is counted
+        path = get_route_path(scope)  # the router's own: a key is asked for where it would answer
+        if path not in RERANK_PATHS:
+            await self._guarded(path, scope, receive, answer)
+            if answer.status != 200 and path in BATCH_PATHS:  # else each is counted
                 self._metrics.answered(answer.status, perf_counter() - visit.arrived)
             return
         self._metrics.inflight.inc()
         try:
-            await self._guarded(scope, receive, answer)
+            await self._guarded(path, scope, receive, answer)
         finally:
             self._metrics.inflight.dec()
             seconds = perf_counter() - visit.arrived
@@ -79,10 +81,10 @@ class Boundary:
             if self._traces is not None:
                 self._traces.record(scope, visit, answer.status)
 
-    async def _guarded(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _guarded(self, path: str, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
-            if self._admits(scope):
-                await self._behind(scope)(scope, receive, answer)
+            if self._admits(path, scope):
+                await self._behind(path, scope)(scope, receive, answer)
                 return
             error = ApiError(401, "unauthorized", "this needs the header Authorization: Bearer KEY")
         except MemoryError:  # before there was a request that could fall back
@@ -99,16 +101,16 @@ class Boundary:
             error = ApiError(500, "internal_error", "the service failed on this request")
         await error_response(error, answer.visit.request_id)(scope, receive, answer)
 
-    def _behind(self, scope: Scope) -> ASGIApp:
+    def _behind(self, path: str, scope: Scope) -> ASGIApp:
         """Who answers: what is asked most goes past the router, a twentieth of a request's time."""
-        hot = scope["method"] == "POST" and scope["path"] in RERANK_PATHS
+        hot = scope["method"] == "POST" and path in RERANK_PATHS
         return self._rerank if hot else self._app
 
-    def _admits(self, scope: Scope) -> bool:
-        admin = scope["path"].startswith((ADMIN, USERS)) and self._keys.admin is not None
+    def _admits(self, path: str, scope: Scope) -> bool:
+        admin = path.startswith((ADMIN, USERS)) and self._keys.admin is not None
         # a caller's key opens nothing of /admin
         guard = self._keys.admin if admin else self._keys.api
-        if guard is None or scope["path"] in self._open:
+        if guard is None or path in self._open:
             return True
         return guard.opens(next(_header(scope, b"authorization"), b""))
 

@@ -38,10 +38,10 @@ class Guard:
     """The keys of one kind. `opens` takes as long whichever of them is given, or none."""
 
     def __init__(self, kind: Kind, key: SecretStr | None, file: Path | None) -> None:
-        self._kind, self._file = kind, file
+        self.kind, self._file = kind, file
         self._fixed = [] if key is None else [_of_key(key.get_secret_value().encode())]
         self.digests: Sequence[bytes] = self._fixed  # no key itself is kept
-        self._seen: Stamp | None = None  # the file that was read last
+        self.seen: Stamp | None = None  # the file that was read last
         self._said: str | None = None  # the last fault, said once
 
     @property
@@ -51,7 +51,8 @@ class Guard:
 
     def opens(self, header: bytes) -> bool:
         """Whether an Authorization header carries one of the keys; every one is compared."""
-        given, found = _digest(header), False
+        scheme, space, key = header.partition(b" ")
+        given, found = _digest(scheme.lower() + space + key), False
         for digest in self.digests:
             found |= hmac.compare_digest(digest, given)
         return found
@@ -59,7 +60,7 @@ class Guard:
     def read(self, other: Guard | None) -> None:
         """Take the keys of the file as it is; raises KeysRefused, and then nothing has changed."""
         assert self._file is not None
-        self._seen = stamp(self._file)
+        self.seen = stamp(self._file)
         digests = list(dict.fromkeys([*self._fixed, *map(_of_key, read_keys(self._file))]))
         if other is not None and not set(digests).isdisjoint(other.digests):
             raise KeysRefused("a key is both a caller's and one of /admin")
@@ -69,24 +70,24 @@ class Guard:
         """Read the file again where it changed."""
         assert self._file is not None
         try:
-            if stamp(self._file) == self._seen:
+            if stamp(self._file) == self.seen:
                 return
             self.read(other)
         except KeysRefused as fault:
-            self._seen = None
-            metrics.keys_stale.labels(self._kind).set(1)
+            self.seen = None
+            metrics.keys_stale.labels(self.kind).set(1)
             if self._said != str(fault):
                 self._said = str(fault)
-                logs.event("keys_refused", logging.ERROR, keys=self._kind, reason=self._said)
+                logs.event("keys_refused", logging.ERROR, keys=self.kind, reason=self._said)
             return
         self._said = None
         self.tell(metrics)
-        logs.event("keys_read", keys=self._kind, count=len(self.digests))
+        logs.event("keys_read", keys=self.kind, count=len(self.digests))
 
     def tell(self, metrics: Metrics) -> None:
         """How many keys open."""
-        metrics.keys.labels(self._kind).set(len(self.digests))
-        metrics.keys_stale.labels(self._kind).set(0)
+        metrics.keys.labels(self.kind).set(len(self.digests))
+        metrics.keys_stale.labels(self.kind).set(0)
 
 
 class Keys:
@@ -95,6 +96,7 @@ class Keys:
     def __init__(self, api: Guard | None, admin: Guard | None, metrics: Metrics) -> None:
         self.api, self.admin, self._metrics = api, admin, metrics
         self._guards = [one for one in (api, admin) if one is not None]
+        self._seldom = logs.Seldom()
 
     @classmethod
     def of(cls, settings: Settings, metrics: Metrics) -> Self:
@@ -117,7 +119,17 @@ class Keys:
         """Look at the files for ever, this often."""
         while True:
             await asyncio.sleep(seconds)
-            await asyncio.to_thread(self.look)
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception as fault:  # the boundary: no memory, no thread; it looks again
+                self._failed(fault)
+
+    def _failed(self, fault: Exception) -> None:
+        for one in self._guards:
+            if one.watches:
+                one.seen = None  # so that the next look reads it, whatever this one left
+                self._metrics.keys_stale.labels(one.kind).set(1)
+        self._seldom.event("keys_not_read", type(fault).__name__)
 
     def look(self) -> None:
         """Take over what changed."""
@@ -171,7 +183,7 @@ def read_keys(file: Path) -> list[bytes]:
 
 
 def _of_key(key: bytes) -> bytes:
-    return _digest(b"Bearer " + key)
+    return _digest(b"bearer " + key)
 
 
 def _digest(header: bytes) -> bytes:

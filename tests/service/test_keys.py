@@ -6,6 +6,7 @@ import hmac
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from features.errors import PsadError
@@ -184,3 +185,57 @@ def test_keys_are_read_as_written(tmp_path: Path) -> None:
     file.write_bytes(b"a\x00b\n")
     with pytest.raises(KeysRefused, match="line 1"):
         read_keys(file)
+
+
+def test_the_scheme_may_be_written_as_one_likes_and_the_key_not(serve: Any) -> None:
+    api = serve(api_key="first-key").loaded()
+    for header in ("bearer first-key", "BEARER first-key", "Bearer first-key"):
+        assert api.post(BODY, authorization=header).status_code == 200
+    for header in ("bearer FIRST-KEY", "bearer  first-key", "bearerfirst-key", "basic first-key"):
+        assert api.post(BODY, authorization=header).status_code == 401
+
+
+def test_what_stops_one_look_does_not_stop_the_next(
+    rotating: Any, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(file: Path) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(module, "read_keys", no_memory)
+    replace(file, "third-key\n")
+    assert is_stale(rotating)
+    assert status(rotating, "first-key") == 200
+    monkeypatch.undo()
+    assert rotating.wait_for(lambda: rotating.metric("keys_stale", keys="api") == 0)
+    assert status(rotating, "first-key") == 401
+    assert status(rotating, "third-key") == 200
+
+
+def asked_below(api: Any, root: str, path: str, method: str = "GET", key: str = "") -> int:
+    """The status, from an application that is served below a path."""
+    transport = httpx.ASGITransport(api.app, root_path=root)
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.request(method, root + path, headers=headers, json=BODY)
+            return answer.status_code
+
+    return int(api.runner.run(ask()))
+
+
+@pytest.mark.parametrize("root", ["", "/rank", "/admin"])
+def test_a_service_below_a_path_asks_for_the_same_keys(serve: Any, root: str) -> None:
+    api = serve(api_key="callers", admin_key="admins").loaded()
+    for path, method in (("/admin/models", "GET"), ("/admin/rollback", "POST")):
+        assert asked_below(api, root, path, method) == 401
+        assert asked_below(api, root, path, method, "callers") == 401
+        assert asked_below(api, root, path, method, "admins") in (200, 409)
+    assert asked_below(api, root, "/livez") == 200
+    before = counted(api)
+    assert asked_below(api, root, "/rerank", "POST", "callers") == 200
+    assert counted(api) == before + 1
+
+
+def counted(api: Any) -> float:
+    return float(api.metric("requests_total", status="200"))

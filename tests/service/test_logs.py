@@ -51,6 +51,11 @@ def test_requests_are_logged_where_asked_for_with_times_and_counts(
     assert "109" not in {value for value in line.values() if isinstance(value, str)}
 
 
+def test_each_request_of_a_batch_is_logged(serve: Any, lines: list[str]) -> None:
+    serve(log_percent=100).loaded().post({"requests": [BODY, {}]}, "/rerank/batch")
+    assert sorted(line["status"] for line in requests(lines)) == [200, 422]
+
+
 def test_errors_are_logged_with_their_status(serve: Any, lines: list[str]) -> None:
     serve(log_percent=100).loaded().post(b"{", x_request_id="mine")
     (line,) = requests(lines)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from features.publish import publish, roll_back
+from service.errors import StartRefused
 from service.models import Models
 
 BODY = {"candidates": ["100", "109"]}
@@ -186,6 +187,16 @@ def test_a_folder_that_cannot_be_written_is_said(served: Any, monkeypatch: Any) 
     answer = served.post(b"", "/admin/models/2/load", **KEY)
     assert (answer.status_code, answer.json()["error"]["type"]) == (409, "read_only")
     assert "psad publish" in answer.json()["error"]["message"]
+    assert version(served) == "1"
+
+
+def test_a_device_that_is_gone_is_no_error_of_ours(served: Any, monkeypatch: Any) -> None:
+    def gone(*_: Any) -> Any:
+        raise StartRefused("device cuda was asked for")
+
+    monkeypatch.setattr("service.models.Engine", gone)
+    answer = served.post(b"", "/admin/models/2/load", **KEY)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (409, "not_served")
     assert version(served) == "1"
 
 
