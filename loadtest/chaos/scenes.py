@@ -20,6 +20,7 @@ from features.bundle import Bundle
 from features.publish import publish, roll_back
 from loadtest.answers import Payload
 from loadtest.chaos import corpus
+from loadtest.chaos.judged import few_fallbacks, judged
 from loadtest.chaos.load import Happening, Load, Loaded, half_of_capacity, load, spread
 from loadtest.chaos.stage import Replica, balancer, ended, replica, versions, wait_for
 from loadtest.generator import now
@@ -118,7 +119,7 @@ def _changes(
         taken = int(service.metric('rerank_model_reload_total{result="success"}')) - 1
     ratio = done.p99 / scene.calm_p99
     seen = f"{len(done.times)} times; {_counts(done)}; p99 {_ms(done)}, {ratio:.2f} of calm"
-    kept = not done.found["failed"] and len(done.times) == TIMES and ratio <= 2.0
+    kept = judged(done.found, sound=len(done.times) == TIMES, timely=ratio <= 2.0)
     figures = {**done.found, "times": done.times, "p99_ratio": ratio, "taken_over": taken}
     return Row(f"{name} ×{TIMES}", "no request fails, p99 at most twice", seen, kept, figures)
 
@@ -140,7 +141,7 @@ def replaced(scene: Scene) -> Row:
 
         done = scene.load(stack, url).run(scene.rate, scene.seconds, deed)
     seen = f"{len(done.times)} times; {_counts(done)}; p99 {_ms(done)}"
-    kept = not done.found["failed"] and len(done.times) >= 2
+    kept = judged(done.found, sound=len(done.times) >= 2)
     promise = "no request fails while the other takes over"
     return Row("SIGTERM, two replicas", promise, seen, kept, {**done.found, "times": done.times})
 
@@ -160,7 +161,7 @@ def rolled(scene: Scene) -> Row:
         service = scene.serve(stack, workers=2, drain_seconds=1.0)
         done = scene.load(stack, service.url).run(scene.rate, scene.seconds, partial(deed, service))
     seen = f"{len(done.times)} times; {_counts(done)}; p99 {_ms(done)}"
-    kept = not done.found["failed"] and len(done.times) >= 1
+    kept = judged(done.found, sound=len(done.times) >= 1)
     figures = {**done.found, "times": done.times}
     return Row("SIGHUP, two workers", "no request fails", seen, kept, figures)
 
@@ -196,7 +197,8 @@ def killed(scene: Scene) -> Row:
     figures = {**done.found, "times": done.times, "elsewhere": len(elsewhere),
                "failures": [one._asdict() for one in done.failures[:50]],
                "counted_by_the_service": answered}  # fmt: skip
-    kept = not elsewhere and len(done.times) == KILLS and answered >= offered - len(done.failures)
+    kept = (not elsewhere and len(done.times) == KILLS and few_fallbacks(done.found)
+            and answered >= offered - len(done.failures))  # fmt: skip
     return Row("kill -9 of a worker", "only requests in flight there fail", seen, kept, figures)
 
 
