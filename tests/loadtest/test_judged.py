@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.chaos.judged import judged
+from loadtest.chaos.judged import judged, overload_kept
 
 
 def step(**other: Any) -> dict[str, Any]:
@@ -39,3 +39,39 @@ def test_what_a_late_generator_saw_is_not_judged_but_failures_are() -> None:
     assert judged(late, sound=False) is False
     assert judged(step(), timely=False) is False
     assert judged(step(), sound=False) is False
+
+
+def crowded(scored: int, scored_p99: float | None, fallback_p99: float | None) -> dict[str, Any]:
+    """Ten seconds at 400 a second, where 200 is half of what is held and its p99 10 ms."""
+    return step(
+        requests=4_000, seconds=10.0, scored=scored, fallbacks=4_000 - scored,
+        scored_ms={"p99": scored_p99}, fallback_ms={"p99": fallback_p99},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        (crowded(2_000, 20.0, 20.0), True),
+        (crowded(4_000, 20.0, None), True),
+        (crowded(1_999, 20.0, 20.0), False),  # fewer than in calm
+        (crowded(0, None, 1.0), False),
+        (crowded(2_000, 20.1, 5.0), False),
+        (crowded(2_000, 20.0, 20.1), False),  # who is sent away waits too long to hear it
+        ({**crowded(2_000, 20.0, 5.0), "failed": 1}, False),
+        ({**crowded(2_000, 20.0, 5.0), "distrust": "late"}, None),
+        ({**crowded(1, 20.0, 9_500.0), "distrust": "late"}, None),
+    ],
+)
+def test_in_an_overload_as_many_as_in_calm_are_scored_and_nobody_waits_long(
+    found: dict[str, Any], kept: bool | None
+) -> None:
+    assert overload_kept(found, step(), 10.0, 200.0) is kept
+
+
+def test_an_overload_must_be_over_when_the_load_is() -> None:
+    found = crowded(3_000, 15.0, 5.0)
+    assert overload_kept(found, step(fallbacks=10), 10.0, 200.0) is True
+    assert overload_kept(found, step(fallbacks=11), 10.0, 200.0) is False
+    assert overload_kept(found, step(failed=1), 10.0, 200.0) is False
+    assert overload_kept(found, step(distrust="late"), 10.0, 200.0) is None
