@@ -124,10 +124,10 @@ def _changes(
     return Row(f"{name} ×{TIMES}", "no request fails, p99 at most twice", seen, kept, figures)
 
 
-def replaced(scene: Scene) -> Row:
+def replaced(scene: Scene, drain_seconds: float = 2.0) -> Row:
     """Two replicas behind HAProxy; each is told to stop, ends, and is started anew, in turn."""
     with ExitStack() as stack:
-        both = [scene.serve(stack, drain_seconds=2.0) for _ in range(2)]
+        both = [scene.serve(stack, drain_seconds=drain_seconds) for _ in range(2)]
         url = stack.enter_context(balancer(both, scene.folder))
 
         def deed(happening: Happening) -> None:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,14 @@ def test_a_replica_takes_over_behind_a_balancer(scene: Scene) -> None:
     row = scenes.replaced(scene)
     assert not row.figures["failed"], row.figures["outcomes"]
     assert row.figures["times"]
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")
+def test_a_replica_that_does_not_drain_loses_requests(scene: Scene) -> None:
+    often = replace(scene, seconds=3.0, rate=100.0)
+    row = scenes.replaced(often, drain_seconds=0.0)
+    assert row.figures["failed"], row.figures["outcomes"]
+    assert row.kept is False
 
 
 def test_memory_is_looked_at_while_requests_of_many_sizes_are_sent(scene: Scene) -> None:
