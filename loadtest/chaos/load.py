@@ -43,6 +43,7 @@ class Loaded:
     found: dict[str, Any]
     failures: Sequence[Failure]
     times: Sequence[float]
+    sent: int  # the warm-up's too
 
     @property
     def p99(self) -> float:
@@ -81,7 +82,7 @@ class Load:
             raise faults[0]
         found = result(rate, seconds, tally, _TRUSTED)
         del found["curve"]
-        return Loaded(found, tally.failures, happening.times)
+        return Loaded(found, tally.failures, happening.times, tally.done)
 
 
 @contextmanager

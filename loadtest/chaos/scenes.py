@@ -20,18 +20,16 @@ from features.bundle import Bundle
 from features.publish import publish, roll_back
 from loadtest.answers import Payload
 from loadtest.chaos import corpus
-from loadtest.chaos.judged import few_fallbacks, judged, overload_kept
+from loadtest.chaos.judged import elsewhere, judged, overload_kept, uncounted
 from loadtest.chaos.load import Happening, Load, Loaded, half_of_capacity, load, spread
 from loadtest.chaos.stage import Replica, balancer, ended, replica, versions, wait_for
 from loadtest.generator import now
-from loadtest.tally import Failure, Limits
+from loadtest.tally import Limits
 
 FLIPS: Final = 600
 _FLIPPED: Final = "refused or harmless by proof; the old version serves on"
 TIMES: Final = 20
 KILLS: Final = 4
-KILLED_SECONDS: Final = 0.5  # a request that was lost in a killed process fails within that time
-NOTICED_SECONDS: Final = 0.1  # has a caller to read that its connection ended, on a busy machine
 WATCH: Final = 0.2
 RECOVERY: Final = 1.7  # seconds; with what it takes to start the load anew these are two
 
@@ -186,32 +184,25 @@ def killed(scene: Scene) -> Row:
 
     with ExitStack() as stack:
         service = scene.serve(stack, workers=2)
-        answered = service.metric("rerank_requests_total")
-        done = scene.load(stack, service.url).run(scene.rate, scene.seconds, partial(deed, service))
-        answered = service.metric("rerank_requests_total") - answered
+        one = scene.load(stack, service.url)
+        before = service.metric("rerank_requests_total")
+        done = one.run(scene.rate, scene.seconds, partial(deed, service))
+        answered = int(service.metric("rerank_requests_total") - before)
     spans = list(zip(done.times, gone, strict=True))
-    elsewhere = [one for one in done.failures if not _at_one(one, spans)]
-    offered = done.found["requests"]
-    seen = (f"{len(done.times)} times; {_counts(done)}; {len(elsewhere)} of them not in flight "
+    other = elsewhere(done.failures, spans, done.found["most_under_way"])
+    seen = (f"{len(done.times)} times; {_counts(done)}; {len(other)} of them not in flight "
             f"then; p99 {_ms(done)}")  # fmt: skip
-    figures = {**done.found, "times": done.times, "elsewhere": len(elsewhere),
+    figures = {**done.found, "times": done.times, "elsewhere": len(other),
                "failures": [one._asdict() for one in done.failures[:50]],
-               "counted_by_the_service": answered}  # fmt: skip
-    kept = (not elsewhere and len(done.times) == KILLS and few_fallbacks(done.found)
-            and answered >= offered - len(done.failures))  # fmt: skip
+               "sent": done.sent, "counted_by_the_service": answered}  # fmt: skip
+    lost = uncounted(done.sent, len(done.failures), answered)
+    sound = not other and not lost and len(done.times) == KILLS
+    kept = judged({**done.found, "failed": 0}, sound=sound)  # `elsewhere` looked at those
     return Row("kill -9 of a worker", "only requests in flight there fail", seen, kept, figures)
 
 
 def _deaths(service: Replica) -> float:
     return service.metric("rerank_worker_deaths_total")
-
-
-def _at_one(failure: Failure, spans: Sequence[tuple[float, float]]) -> bool:
-    """Whether it was under way to a worker between its kill and its end, as its caller saw it."""
-    return any(
-        failure.left <= gone + NOTICED_SECONDS and at <= failure.ended <= gone + KILLED_SECONDS
-        for at, gone in spans
-    )
 
 
 def overloaded(scene: Scene) -> Row:

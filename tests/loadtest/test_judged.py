@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from loadtest.chaos.judged import judged, overload_kept
+from loadtest.chaos.judged import elsewhere, judged, overload_kept, uncounted
+from loadtest.tally import Failure
 
 
 def step(**other: Any) -> dict[str, Any]:
@@ -75,3 +76,40 @@ def test_an_overload_must_be_over_when_the_load_is() -> None:
     assert overload_kept(found, step(fallbacks=11), 10.0, 200.0) is False
     assert overload_kept(found, step(failed=1), 10.0, 200.0) is False
     assert overload_kept(found, step(distrust="late"), 10.0, 200.0) is None
+
+
+SPANS = [(10.0, 10.02)]
+BROKEN = "ServerDisconnectedError"
+
+
+def test_a_failure_is_the_killed_workers_only_where_it_was_under_way_then() -> None:
+    def excused(left: float, ended: float) -> bool:
+        return not elsewhere([Failure(BROKEN, left, ended)], SPANS, 1)
+
+    assert excused(9.99, 10.01)
+    assert excused(10.01, 10.3)  # on a connection that the system had not closed yet
+    assert excused(10.05, 10.1)  # the caller had not read yet that it had
+    assert not excused(10.13, 10.2)
+    assert not excused(9.0, 9.9)
+    assert not excused(9.99, 10.6)
+
+
+@pytest.mark.parametrize(
+    "label", ["500 internal", "503", "429 overload", "wrong answer: no results", "timeout"]
+)
+def test_a_kill_breaks_connections_and_explains_no_other_failure(label: str) -> None:
+    other, broken = Failure(label, 9.99, 10.01), Failure(BROKEN, 9.99, 10.01)
+    assert elsewhere([other, broken], SPANS, 9) == [other]
+
+
+def test_a_kill_breaks_no_more_connections_than_were_open() -> None:
+    two_kills = [*SPANS, (20.0, 20.02)]
+    failures = [Failure(BROKEN, 9.99, 10.01)] * 4 + [Failure("ClientOSError", 19.99, 20.01)]
+    assert len(elsewhere(failures, two_kills, 3)) == 1
+    assert not elsewhere(failures, two_kills, 4)
+
+
+def test_a_count_that_went_with_a_worker_is_missed() -> None:
+    assert uncounted(sent=1_300, failed=10, counted=1_290) == 0
+    assert uncounted(sent=1_300, failed=10, counted=1_295) == 0  # a failed one may be counted
+    assert uncounted(sent=1_300, failed=10, counted=1_289) == 1
