@@ -234,8 +234,10 @@ def idle(scene: Scene) -> Row:
         before = service.cpu_seconds()
         time.sleep(scene.seconds)
         share = (service.cpu_seconds() - before) / scene.seconds
-    return Row("idle", "under 1% of a core", f"{share:.2%} of a core", share < 0.01,
-               {"cpu_share": share})  # fmt: skip
+        alive = service.ready()  # one that ended takes no time either
+    seen = f"{share:.2%} of a core" + ("" if alive else "; it is GONE")
+    figures = {"cpu_share": share}
+    return Row("idle", "under 1% of a core", seen, alive and share < 0.01, figures)
 
 
 def flips(scene: Scene) -> Row:
@@ -246,11 +248,14 @@ def flips(scene: Scene) -> Row:
         return Row("a byte altered", _FLIPPED, "not run: needs the repository's tests", None)
     logging.getLogger("psad.service").addHandler(logging.NullHandler())  # not a line for each
     found = run(FLIPS)
-    seen = (f"{FLIPS} bytes of {len(found['files'])} files: {found['refused']} refused, "
-            f"{found['harmless']} harmless (all of CURRENT), {found['served']} served; "
-            f"{found['unanswered']} requests not answered")  # fmt: skip
+    seen = (
+        f"{FLIPS} bytes of {len(found['files'])} files: {found['refused']} refused, "
+        f"{found['harmless']} harmless (all of CURRENT), {found['served']} served, "
+        f"{found['unnoticed']} not noticed; {found['unanswered']} requests not answered"
+    )
     figures = {**found, "files": {name: dict(seen) for name, seen in found["files"].items()}}
-    return Row("a byte altered", _FLIPPED, seen, not found["served"] + found["unanswered"], figures)
+    kept = not found["served"] + found["unnoticed"] + found["unanswered"]
+    return Row("a byte altered", _FLIPPED, seen, kept, figures)
 
 
 def hostile(scene: Scene) -> Row:
