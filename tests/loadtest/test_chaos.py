@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -98,6 +99,27 @@ def test_a_replica_that_does_not_drain_loses_requests(scene: Scene) -> None:
     row = scenes.replaced(often, drain_seconds=0.0)
     assert row.figures["failed"], row.figures["outcomes"]
     assert row.kept is False
+
+
+class Idle:
+    """A service that takes no time, whether it is there or not."""
+
+    def __init__(self, alive: bool, cpu: Iterator[float]) -> None:
+        self.ready, self.cpu_seconds = lambda: alive, lambda: next(cpu)
+
+
+@pytest.mark.parametrize(
+    ("alive", "used", "kept"), [(True, 0.07, True), (True, 0.09, False), (False, 0.0, False)]
+)
+def test_a_service_that_ended_is_not_at_rest(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, alive: bool, used: float, kept: bool
+) -> None:
+    monkeypatch.setattr(scenes.time, "sleep", lambda seconds: None)
+    service = Idle(alive, iter([1.0, 1.0 + used]))  # of eight seconds
+    monkeypatch.setattr(Patient, "serve", lambda *_: service)
+    row = scenes.idle(scene)
+    assert row.kept is kept
+    assert ("GONE" in row.seen) is not alive
 
 
 def test_memory_is_looked_at_while_requests_of_many_sizes_are_sent(scene: Scene) -> None:
