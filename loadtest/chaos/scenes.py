@@ -23,6 +23,7 @@ from loadtest.chaos import corpus
 from loadtest.chaos.judged import elsewhere, judged, overload_kept, uncounted
 from loadtest.chaos.load import Happening, Load, Loaded, half_of_capacity, load, spread
 from loadtest.chaos.stage import Replica, balancer, ended, replica, versions, wait_for
+from loadtest.errors import LoadError
 from loadtest.generator import now
 from loadtest.tally import Limits
 
@@ -67,11 +68,19 @@ class Scene:
 
 
 def calm(scene: Scene, rate: float | None, limits: Limits) -> tuple[float, Loaded]:
-    """The rate that is half of the capacity, unless one is given, and what it is like."""
+    """The rate that is half of the capacity, unless one is given, and what it is like.
+
+    Raises LoadError where it is not held: nothing could be compared with that.
+    """
     with ExitStack() as stack:
         one = scene.load(stack, scene.serve(stack).url)
         rate = rate or half_of_capacity(one, limits)
-        return rate, one.run(rate, scene.seconds)
+        quiet = one.run(rate, scene.seconds)
+    why = quiet.found["overload"] or quiet.found["distrust"]
+    if why:
+        raise LoadError(f"{rate:.0f} requests a second are not calm: {why}. Run it alone on the "
+                        "machine, or name another --rate")  # fmt: skip
+    return rate, quiet
 
 
 def reload(scene: Scene) -> Row:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from features.bundle import resolve
 from features.pointer import read_pointer
@@ -165,8 +167,27 @@ def test_half_of_what_a_service_holds_is_found(holds: float, by: str) -> None:
     assert 0.8 * holds / 2 <= found <= holds / 2
 
 
-def test_a_service_that_holds_nothing_is_not_searched_for_ever() -> None:
-    assert half_of_capacity(Fake(0.0, "p99"), Limits()) < 50.0 / 8  # type: ignore[arg-type]
+@pytest.mark.parametrize("by", ["p99", "share"])
+def test_a_service_that_holds_nothing_is_refused_and_not_searched_for_ever(by: str) -> None:
+    with pytest.raises(LoadError, match=r"does not hold even 3\.1 requests a second"):
+        half_of_capacity(Fake(0.0, by), Limits())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("overload", "distrust"), [("p99 is 80.0 ms", None), (None, "requests left 9.0 ms late")]
+)
+def test_what_is_not_held_or_not_seen_well_is_no_calm(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, overload: str | None, distrust: str | None
+) -> None:
+    seen = {"overload": overload, "distrust": distrust}
+    service = SimpleNamespace(url="http://here")
+    asker = SimpleNamespace(run=lambda rate, seconds: Loaded(seen, [], [], 0))
+    monkeypatch.setattr(Patient, "serve", lambda *_: service)
+    monkeypatch.setattr(Patient, "load", lambda *_: asker)
+    with pytest.raises(
+        LoadError, match=f"80 requests a second are not calm: {overload or distrust}"
+    ):
+        scenes.calm(scene, 80.0, Limits())
 
 
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[Row], home: Path) -> Any:
@@ -193,6 +214,47 @@ def test_scenes_that_were_run_are_not_run_again(
     page = (tmp_path / "out" / "chaos.md").read_text()
     assert "| reload ×20 | p | s | yes |" in page
     assert "| rollback ×20 | p | s | NO |" in page
+
+
+def test_what_other_code_did_is_not_shown_nor_what_could_not_be_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    unknown, kept, broken = (Row("r", "p", "s", kept=kept) for kept in (None, True, False))
+    assert report(tmp_path, monkeypatch, [unknown], home)["rows"]["reload"]["kept"] is None
+    again = report(tmp_path, monkeypatch, [kept], home)["rows"]["reload"]
+    assert again["kept"] is True
+    found = report(tmp_path, monkeypatch, [broken], home)["rows"]["reload"]
+    assert found == again
+    assert f"Seen from {again['made']}" in (tmp_path / "out" / "chaos.md").read_text()
+    monkeypatch.setattr(command, "_sources", lambda: "other")
+    assert report(tmp_path, monkeypatch, [broken], home)["rows"]["reload"]["kept"] is False
+
+
+@pytest.mark.parametrize("folder", ["service", "features", "loadtest"])
+def test_other_code_has_another_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    root = Path(command.__file__).parents[2]
+    for name in command.SOURCES:
+        shutil.copytree(root / name, tmp_path / name)
+    before = command._sources()
+    monkeypatch.setattr(command, "__file__", str(tmp_path / "loadtest" / "chaos" / "__main__.py"))
+    assert command._sources() == before
+    with next((tmp_path / folder).glob("*.py")).open("a") as file:
+        file.write("\n")
+    assert command._sources() != before
+
+
+@pytest.mark.parametrize(
+    ("kept", "code"), [((True, True), 0), ((None, True), 3), ((None, False), 1)]
+)
+def test_the_exit_code_tells_a_promise_that_was_broken_from_one_not_judged(
+    monkeypatch: pytest.MonkeyPatch, kept: tuple[bool | None, ...], code: int
+) -> None:
+    names = ("reload", "kill")
+    rows = {name: asdict(Row(name, "p", "s", one)) for name, one in zip(names, kept, strict=True)}
+    monkeypatch.setattr(command, "run", lambda *_: {"rows": rows})
+    assert CliRunner().invoke(command.app, ["--only", ",".join(names)]).exit_code == code
 
 
 def test_another_scene_is_refused_with_those_there_are() -> None:
