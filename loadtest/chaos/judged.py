@@ -13,25 +13,29 @@ from loadtest.tally import Failure
 
 FALLBACKS: Final = 0.02  # of the requests: a service that only sends lists back keeps no promise
 AFTER: Final = 0.01  # … once an overload is over
+REPLACED_SECONDS: Final = 0.2  # of requests may fall back while a killed worker's next one starts
 KILLED_SECONDS: Final = 0.5  # a request that was lost in a killed process fails within that time
 NOTICED_SECONDS: Final = 0.1  # has a caller to read that its connection ended, on a busy machine
 
 Found = Mapping[str, Any]
 
 
-def judged(found: Found, *, sound: bool = True, timely: bool = True) -> bool | None:
+def judged(
+    found: Found, *, sound: bool = True, timely: bool = True, excused: float = 0.0
+) -> bool | None:
     """No request failed, hardly any fell back, and whatever else the scene wants held.
 
-    `sound` is what no clock can excuse. None where the generator was too late to say more.
+    `sound` is what no clock can excuse, `excused` how many may fall back even where that is more
+    than the usual share. None where the generator was too late to say more.
     """
     if found["failed"] or not sound:
         return False
-    return None if found["distrust"] else timely and few_fallbacks(found)
+    return None if found["distrust"] else timely and few_fallbacks(found, excused)
 
 
-def few_fallbacks(found: Found) -> bool:
+def few_fallbacks(found: Found, excused: float = 0.0) -> bool:
     """Whether nearly all requests were scored."""
-    return bool(found["fallbacks"] <= FALLBACKS * found["requests"])
+    return bool(found["fallbacks"] <= max(FALLBACKS * found["requests"], excused))
 
 
 def overload_kept(found: Found, after: Found, calm_p99: float, calm_rate: float) -> bool | None:

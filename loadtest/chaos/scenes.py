@@ -20,7 +20,9 @@ from features.bundle import Bundle
 from features.publish import publish, roll_back
 from loadtest.answers import Payload
 from loadtest.chaos import corpus
-from loadtest.chaos.judged import elsewhere, judged, overload_kept, uncounted
+from loadtest.chaos.judged import (
+    REPLACED_SECONDS, elsewhere, judged, overload_kept, uncounted,
+)  # fmt: skip
 from loadtest.chaos.load import Happening, Load, Loaded, half_of_capacity, load, spread
 from loadtest.chaos.stage import Replica, balancer, ended, replica, versions, wait_for
 from loadtest.errors import LoadError
@@ -206,7 +208,8 @@ def killed(scene: Scene) -> Row:
                "sent": done.sent, "counted_by_the_service": answered}  # fmt: skip
     lost = uncounted(done.sent, len(done.failures), answered)
     sound = not other and not lost and len(done.times) == KILLS
-    kept = judged({**done.found, "failed": 0}, sound=sound)  # `elsewhere` looked at those
+    excused = REPLACED_SECONDS * scene.rate * KILLS
+    kept = judged({**done.found, "failed": 0}, sound=sound, excused=excused)  # `other` are judged
     return Row("kill -9 of a worker", "only requests in flight there fail", seen, kept, figures)
 
 

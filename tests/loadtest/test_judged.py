@@ -31,6 +31,12 @@ def test_a_request_that_fails_breaks_a_promise_and_so_do_many_that_fall_back(
     assert judged(found) is kept
 
 
+def test_as_many_as_come_while_a_worker_is_replaced_may_fall_back() -> None:
+    assert judged(step(fallbacks=80), excused=80.0) is True
+    assert judged(step(fallbacks=81), excused=80.0) is False
+    assert judged(step(fallbacks=20), excused=8.0) is True
+
+
 def test_what_a_late_generator_saw_is_not_judged_but_failures_are() -> None:
     late = step(distrust="requests left 900.0 ms late (p99)")
     assert judged(late) is None
