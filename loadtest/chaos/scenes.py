@@ -21,7 +21,11 @@ from features.publish import publish, roll_back
 from loadtest.answers import Payload
 from loadtest.chaos import corpus
 from loadtest.chaos.judged import (
-    REPLACED_SECONDS, elsewhere, judged, overload_kept, uncounted,
+    REPLACED_SECONDS,
+    elsewhere,
+    judged,
+    overload_kept,
+    uncounted,
 )  # fmt: skip
 from loadtest.chaos.load import Happening, Load, Loaded, half_of_capacity, load, spread
 from loadtest.chaos.stage import Replica, balancer, ended, replica, versions, wait_for
