@@ -3,13 +3,14 @@
     python -m loadtest.chaos --bundle bundles/psad --dataset datasets/ml_100k
     python -m loadtest.chaos --only reload,kill --seconds 10
 
-Nothing else should run on the machine. Writes build/chaos/chaos.json and chaos.md; a scene that is
-in chaos.json already, with the same settings, is not run again. Exit code 1 where a promise was not
-kept.
+Nothing else should run on the machine. Writes build/chaos/chaos.json and chaos.md; a scene that was
+judged there already, with the same settings and the same source code, is not run again. Exit code 1
+where a promise was not kept, 3 where one could not be judged.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -32,6 +33,8 @@ PARTS: Final = (
     "soak",
 )  # fmt: skip
 POOL: Final = 2_000
+SOURCES: Final = ("cli", "features", "loadtest", "service", "tests/chaos")  # what is seen is theirs
+UNJUDGED: Final = 3  # exit code, as the open loop's
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -60,8 +63,11 @@ def main(
         raise typer.Exit(2) from error
     console.print(_table(report["rows"]))
     console.print(f"written: {out / 'chaos.json'}, {out / 'chaos.md'}", highlight=False)
-    if any(row["kept"] is False for row in report["rows"].values()):
+    judgements = [report["rows"][name]["kept"] for name in chosen]
+    if False in judgements:
         raise typer.Exit(1)
+    if None in judgements:
+        raise typer.Exit(UNJUDGED)
 
 
 def _chosen(only: str) -> list[str]:
@@ -84,25 +90,27 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     source = resolve(bundle)
     settings = {"bundle": source.digest, "dataset": str(dataset), "seconds": seconds,
-                "rate_asked": rate, "requests": requests}  # fmt: skip
+                "rate_asked": rate, "requests": requests, "sources": _sources()}  # fmt: skip
     report = _begun(out / "chaos.json", settings)
     scene = Scene(source, out, _payloads(console, dataset), seconds, rate or 0.0)
     if "calm" not in report:
         with console.status("calm: what one service holds, and half of that"):
             found, quiet = calm(scene, rate, Limits())
-        report["calm"] = {"rate": found, **quiet.found}
+        report["calm"] = {"rate": found, "made": _time(), **quiet.found}
         _write(report, out)
     scene = replace(
         scene, rate=report["calm"]["rate"], calm_p99=report["calm"]["latency_ms"]["p99"]
     )
-    console.print(f"calm: {scene.rate:.0f} requests a second, p99 {scene.calm_p99:.1f} ms")
+    console.print(f"calm: {scene.rate:.0f} requests a second, p99 {scene.calm_p99:.1f} ms"
+                  f" ({report['calm']['made']})", highlight=False)  # fmt: skip
     for name in chosen:
-        if name in report["rows"]:
+        if (seen := report["rows"].get(name, {"kept": None}))["kept"] is not None:
+            console.print(f"{name}: seen {seen['made']}, not run again", highlight=False)
             continue
         with console.status(name) as status:
             said = _said(status, requests)
             row = soak(scene, requests, said) if name == "soak" else SCENES[name](scene)
-        report["rows"][name] = asdict(row)
+        report["rows"][name] = {**asdict(row), "made": _time()}
         _write(report, out)
         console.print(f"{_mark(row.kept)} {row.name}: {row.seen}", highlight=False)
     return report
@@ -131,8 +139,20 @@ def _begun(file: Path, settings: dict[str, Any]) -> dict[str, Any]:
         pass
     return {
         "settings": settings, "machine": platform.platform(), "cores": os.cpu_count(),
-        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "rows": {},
+        "rows": {},
     }  # fmt: skip
+
+
+def _sources() -> str:
+    """One hash of the code that is run, so that no result is shown as that of other code."""
+    root, found = Path(__file__).parents[2], hashlib.sha256()
+    for path in sorted(path for name in SOURCES for path in (root / name).rglob("*.py")):
+        found.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
+
+
+def _time() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _write(report: dict[str, Any], out: Path) -> None:
@@ -146,6 +166,8 @@ def _page(report: dict[str, Any]) -> str:
     lines = ["| what happens | promise | seen | kept |", "|---|---|---|---|"]
     for row in report["rows"].values():
         lines.append(f"| {row['name']} | {row['promise']} | {row['seen']} | {_mark(row['kept'])} |")
+    made = sorted(row["made"] for row in report["rows"].values())
+    lines += ["", f"Seen from {made[0]} to {made[-1]}."] if made else []
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from loadtest.answers import Payload
 from loadtest.chaos.stage import cores, shared_out
 from loadtest.crew import HEAD_START, Crew, gathered
+from loadtest.errors import LoadError
 from loadtest.generator import Step, Target, arrivals, now
 from loadtest.tally import Failure, Limits, Tally, result
 
@@ -43,6 +44,7 @@ class Loaded:
     found: dict[str, Any]
     failures: Sequence[Failure]
     times: Sequence[float]
+    sent: int  # the warm-up's too
 
     @property
     def p99(self) -> float:
@@ -81,7 +83,7 @@ class Load:
             raise faults[0]
         found = result(rate, seconds, tally, _TRUSTED)
         del found["curve"]
-        return Loaded(found, tally.failures, happening.times)
+        return Loaded(found, tally.failures, happening.times, tally.done)
 
 
 @contextmanager
@@ -105,7 +107,10 @@ def spread(happening: Happening, count: int, seconds: float, act: Callable[[int]
 
 
 def half_of_capacity(one: Load, limits: Limits, start: float = 50.0) -> float:
-    """Half of the highest rate that is held, found by doubling and then halving the gap."""
+    """Half of the highest rate that is held, found by doubling and then halving the gap.
+
+    Raises LoadError where none is.
+    """
     held, lost, rate = 0.0, 0.0, start
     while not lost or lost - held > 0.15 * held:
         found = one.run(rate, 5.0).found
@@ -113,6 +118,8 @@ def half_of_capacity(one: Load, limits: Limits, start: float = 50.0) -> float:
         holds = bad <= limits.bad_share and found["latency_ms"]["p99"] <= limits.p99_ms
         held, lost = (rate, lost) if holds else (held, rate)
         if not held and rate < start / 8:
-            return rate
+            raise LoadError(f"the service does not hold even {rate:.1f} requests a second: of "
+                            f"{found['requests']}, {bad:.1%} were not scored, and p99 is "
+                            f"{found['latency_ms']['p99']:.0f} ms")  # fmt: skip
         rate = (held + lost) / 2 if lost else 2 * rate
     return held / 2

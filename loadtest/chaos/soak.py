@@ -16,6 +16,7 @@ from typing import Any, Final
 import aiohttp
 
 from loadtest.answers import Payload, judge
+from loadtest.chaos.judged import few_fallbacks
 from loadtest.chaos.scenes import Row, Scene
 from loadtest.chaos.stage import Replica, cores, shared_out
 from loadtest.generator import Target, opened
@@ -40,9 +41,10 @@ def soak(scene: Scene, requests: int, progress: Callable[[int], None]) -> Row:
     memory: list[float] = found["memory_mib"]
     settled, last = memory[int(SETTLED * len(memory))], max(memory[-LOOKS // 10 :])
     growth = last / settled - 1.0
-    seen = (f"{requests:,} requests, {found['failed']} failed; {settled:.0f} MiB after the first "
-            f"tenth, {last:.0f} MiB at the end: {growth:+.1%}; {rate:.0f} a second")  # fmt: skip
-    kept = growth < GROWTH and not found["failed"]
+    seen = (f"{requests:,} requests, {found['fallbacks']} fallbacks, {found['failed']} failed; "
+            f"{settled:.0f} MiB after the first tenth, {last:.0f} MiB at the end: {growth:+.1%}; "
+            f"{rate:.0f} a second")  # fmt: skip
+    kept = growth < GROWTH and not found["failed"] and few_fallbacks(found)
     return Row("soak", f"memory grows under {GROWTH:.0%} after the first tenth", seen, kept,
                {**found, "growth": growth, "rate": rate})  # fmt: skip
 
@@ -69,8 +71,12 @@ async def _asked(
         look = partial(_look, service, memory, requests, progress)
         callers = (_call(session, url, waiting, labels, look) for _ in range(CALLERS))
         await asyncio.gather(*callers)
-    failed = sum(n for label, n in labels.items() if not label.startswith(("scored", "fallback")))
-    return {"failed": failed, "outcomes": dict(labels), "memory_mib": memory}
+    fallbacks = sum(n for label, n in labels.items() if label.startswith("fallback"))
+    return {
+        "requests": requests, "fallbacks": fallbacks,
+        "failed": labels.total() - labels["scored"] - fallbacks, "outcomes": dict(labels),
+        "memory_mib": memory,
+    }  # fmt: skip
 
 
 def _look(

@@ -198,8 +198,7 @@ defaults
     timeout connect 2s
     timeout client 30s
     timeout server 30s
-    retries 2
-    option redispatch
+    retries 0
 frontend front
     bind {host}:{port}
     default_backend services
@@ -215,6 +214,7 @@ backend services
 def balancer(replicas: Sequence[Replica], folder: Path) -> Iterator[str]:
     """HAProxy before the replicas, asking /readyz of each five times a second; its address.
 
+    It sends nothing a second time: what reaches a port that is closed comes back as 503.
     Raises LoadError where it is not installed.
     """
     if shutil.which("haproxy") is None:

@@ -7,12 +7,13 @@ import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.check import audit
-from deploy.check.audit import Database, databases, everything
+from deploy.check.audit import AuditError, Database, databases, everything
 from deploy.check.tools import ROOT
 
 BUILD = "deploy/image/build.txt"
@@ -85,6 +86,55 @@ def test_where_no_database_answers_it_says_so_and_goes_on(
     said = capsys.readouterr().out
     assert said.startswith("audit: NOT DONE: no database of vulnerabilities can be reached")
     assert "vulnerable" not in said
+
+
+NOWHERE = databases("http://127.0.0.1:9/v1/query")[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--requirement", "none.txt", "--disable-pip"), "invalid requirements input: none.txt"),
+        (("--requirement", BUILD, "--no-such-flag"), "unrecognized arguments: --no-such-flag"),
+    ],
+)
+def test_what_pip_audit_refuses_is_no_fault_of_the_network(
+    flags: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(AuditError, match=said):
+        audit.packages(NOWHERE, flags)
+
+
+def test_a_malformed_lock_is_not_the_networks_fault(tmp_path: Path) -> None:
+    lock = tmp_path / "bad.txt"
+    lock.write_text("garbage ===\n", encoding="utf-8")
+    with pytest.raises(AuditError, match="invalid specifier at line 1"):
+        audit.packages(NOWHERE, ("--requirement", str(lock), "--disable-pip"))
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "requests.exceptions.ReadTimeout: HTTPSConnectionPool(host='api.osv.dev', port=443)",
+        "ERROR:pip_audit._cli:Could not connect to PyPI's vulnerability feed",
+        "pip_audit._service.interface.ServiceError",
+    ],
+)
+def test_a_network_that_fails_is_told_from_the_rest(last: str) -> None:
+    audit._unanswered(f"Traceback (most recent call last):\n  …\n{last}\n")
+    with pytest.raises(AuditError, match="pip-audit gives no answer: ValueError: x"):
+        audit._unanswered("Traceback (most recent call last):\n  …\nValueError: x\n")
+
+
+def test_without_pip_audit_it_fails_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip-audit is not installed"):
+        audit.main()
+    monkeypatch.undo()
+    monkeypatch.setattr(audit, "everything", lambda: SMALL)
+    monkeypatch.setattr(audit, "databases", lambda: [Database("none", ("--no-such-flag",))])
+    with pytest.raises(SystemExit, match="unrecognized arguments"):
+        audit.main()
 
 
 UNKNOWN = {"name": "setuptools", "skip_reason": "Dependency not found on PyPI"}
