@@ -9,8 +9,10 @@ systems.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +30,7 @@ T = TypeVar("T")
 FORMAT: Final = 1  # of the tables
 _CLEANED: Final = 60.0  # seconds between deletions of what has expired
 _DELETED: Final = 1_000  # rows at a time
+_MAKING: Final = threading.Lock()
 _TABLES: Final = """
     CREATE TABLE IF NOT EXISTS users (
         id TEXT PRIMARY KEY, features BLOB, items BLOB, marks BLOB, expires REAL
@@ -145,22 +148,39 @@ class _Thread:
 
 def opened(path: Path) -> sqlite3.Connection:
     """The file, made where there is none, for its user's eyes alone; sqlite3.Error, OSError."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    _make(path)
     db = sqlite3.connect(path, timeout=SECONDS, isolation_level=None, check_same_thread=False)
     try:
         for setting in ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON"):
             db.execute(f"PRAGMA {setting}")
-        with _transaction(db):
-            (found,) = db.execute("PRAGMA user_version").fetchone()
-            if found not in (0, FORMAT):
-                raise sqlite3.DatabaseError(f"a store of format {found}; this version has {FORMAT}")
-            for statement in filter(str.strip, _TABLES.split(";")):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {FORMAT}")
+        if _format(db) != FORMAT:  # to read takes no lock of writers, and no room on the disk
+            with _transaction(db):
+                _format(db)  # another process may have been first
+                for statement in filter(str.strip, _TABLES.split(";")):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {FORMAT}")
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _make(path: Path) -> None:
+    """An empty file where there is none.
+
+    One that is there is not opened: whoever closes a file lets go of all locks that its process has
+    on it, SQLite's too, and another process that then closes the store would take its log away.
+    """
+    with _MAKING, contextlib.suppress(FileExistsError):
+        os.close(os.open(path.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _format(db: sqlite3.Connection) -> int:
+    """0 where there are no tables yet; raises DatabaseError where they are not ours."""
+    found: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if found not in (0, FORMAT):
+        raise sqlite3.DatabaseError(f"a store of format {found}; this version has {FORMAT}")
+    return found
 
 
 @contextmanager

@@ -105,6 +105,85 @@ def test_processes_share_it(url: str, store: Any) -> None:
     assert len(history(store.row("42"))) == 40
 
 
+BESIDE = """
+import asyncio, sys
+from service.store.choose import open_store
+from service.store.record import Change, Event
+
+async def main(url):
+    store = open_store(url, 0)
+    await store.ping()
+    await store.write({"1": Change(events=[Event("50", 1.0)])}, 9)  # a second connection
+    print("open", flush=True)
+    sys.stdin.readline()
+    await store.write({"2": Change(events=[Event("51", 1.0)])}, 9)
+    print("written", flush=True)
+    sys.stdin.readline()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_what_was_written_outlives_a_kill_and_others_who_close_the_file(tmp_path: Path) -> None:
+    url = f"file:{tmp_path / 'users.db'}"
+
+    async def seen(user: str) -> Stored | None:
+        store = open_store(url, 0)
+        try:
+            return await store.read(user)
+        finally:
+            await store.close()  # the last one would take the log away
+
+    with subprocess.Popen(
+        [sys.executable, "-c", BESIDE, url], cwd=Path(__file__).parents[3], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as service:  # fmt: skip
+        assert service.stdin is not None
+        assert service.stdout is not None
+        assert service.stdout.readline() == "open\n"
+        assert asyncio.run(seen("1")) is not None
+        service.stdin.write("\n")
+        service.stdin.flush()
+        assert service.stdout.readline() == "written\n"
+        assert asyncio.run(seen("2")) is not None
+        service.kill()
+    assert asyncio.run(seen("2")) == Stored(None, b'["51"]')
+
+
+def test_to_be_opened_for_reading_the_file_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "users.db"
+
+    async def run() -> None:
+        store = open_store(f"file:{path}", 0)
+        await store.write({"42": event("50")}, 9)
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")  # as a long write of another process does
+        again = open_store(f"file:{path}", 0)
+        assert (await again.read("42")).items == b'["50"]'  # type: ignore[union-attr]
+        db.execute("COMMIT")
+        db.close()
+        await again.close()
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_many_who_write_much_and_again_are_all_written(url: str) -> None:
+    async def run() -> None:
+        store = open_store(url, 0)
+
+        async def write(number: int) -> None:
+            for again in range(10):
+                change = {f"{number}-{user}": event("50", float(again)) for user in range(100)}
+                assert await store.write(change, 9) == 100
+
+        await asyncio.gather(*map(write, range(12)))
+        assert await store.read("11-99") == Stored(None, b"[" + b",".join([b'"50"'] * 9) + b"]")
+        await store.close()
+
+    asyncio.run(run())
+
+
 def test_users_expire_after_their_last_change(url: str) -> None:
     async def run() -> None:
         store = open_store(url, 0.2 / 86_400)
