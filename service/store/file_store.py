@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
+from service import logs
 from service.errors import Fallback
 from service.store.base import SECONDS, WAITING, Unavailable
 from service.store.record import Change, Row, Stored, Unreadable, changed
@@ -30,6 +31,8 @@ T = TypeVar("T")
 FORMAT: Final = 1  # of the tables
 _CLEANED: Final = 60.0  # seconds between deletions of what has expired
 _DELETED: Final = 1_000  # rows at a time
+_EMPTYING: Final = 0.5  # seconds that a deletion waits for readers, to empty the log
+_EMPTIED: Final = 1.0  # seconds between tries to empty it beside a write
 _MAKING: Final = threading.Lock()
 _TABLES: Final = """
     CREATE TABLE IF NOT EXISTS users (
@@ -60,6 +63,9 @@ class FileStore:
         self._reader = _Thread(path, "store reader")
         self._writer = _Thread(path, "store writer")
         self._clean_at = 0.0
+        self._removed = True  # the log may hold what is gone: a killed process left it there
+        self._empty_at = 0.0
+        self._seldom = logs.Seldom()
 
     async def read(self, user: str) -> Stored | None:
         """Features and items."""
@@ -89,13 +95,38 @@ class FileStore:
                 db.execute(_WRITE, (user, *after, expires))
                 added += new
             if perf_counter() >= self._clean_at:
-                db.execute(f"DELETE FROM users WHERE rowid IN ({_EXPIRED})", (now, _DELETED))
+                gone = db.execute(f"DELETE FROM users WHERE rowid IN ({_EXPIRED})", (now, _DELETED))
+                self._removed = self._removed or gone.rowcount > 0
                 self._clean_at = perf_counter() + _CLEANED
+        if self._removed and perf_counter() >= self._empty_at:
+            self._empty_log(db, 0.0)
         return added
 
     async def delete(self, user: str) -> bool:
-        """Forget a user; what stood there is overwritten in the file and its log."""
-        return await self._writer.run(lambda db: _deleted(db, user))
+        """Forget a user; what stood there is overwritten in the file and its log.
+
+        In the log later, with a write, where somebody reads the file meanwhile.
+        """
+        return await self._writer.run(lambda db: self._deleted(db, user))
+
+    def _deleted(self, db: sqlite3.Connection, user: str) -> bool:
+        with _transaction(db):
+            found = db.execute("DELETE FROM users WHERE id = ?", (user,)).rowcount > 0
+        self._removed = True
+        self._empty_log(db, _EMPTYING)
+        return found
+
+    def _empty_log(self, db: sqlite3.Connection, seconds: float) -> None:
+        """Move the log into the file; a later write tries again where somebody reads too long."""
+        db.execute(f"PRAGMA busy_timeout = {int(1_000 * seconds)}")
+        try:
+            busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            db.execute(f"PRAGMA busy_timeout = {int(1_000 * SECONDS)}")
+        self._removed = bool(busy)
+        self._empty_at = perf_counter() + _EMPTIED
+        if busy:
+            self._seldom.event("store_log_not_emptied", "read by another connection")
 
     async def close(self) -> None:
         """End the threads."""
@@ -200,13 +231,6 @@ def _one(db: sqlite3.Connection, columns: str, user: str) -> tuple[Any, ...] | N
     found: tuple[Any, ...] | None = db.execute(
         f"SELECT {columns} {_FOUND}", (user, time.time())
     ).fetchone()
-    return found
-
-
-def _deleted(db: sqlite3.Connection, user: str) -> bool:
-    with _transaction(db):
-        found = db.execute("DELETE FROM users WHERE id = ?", (user,)).rowcount > 0
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return found
 
 
