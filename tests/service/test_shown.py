@@ -334,6 +334,24 @@ def test_the_oldest_files_go_before_the_folder_is_over_its_bound(log: Path) -> N
     assert (log / "mine.csv").exists()
 
 
+def test_many_writers_leave_room_for_whole_files(log: Path) -> None:
+    writers = [files(log, file_bytes=1_000, max_bytes=4_000) for _ in range(4)]
+    for _ in range(12):
+        for one in writers:
+            one.write("h\n", b"x" * 399 + b"\n")
+    whole = [path.stat().st_size for path in log.glob("shown-*.csv")]
+    assert 1_000 <= sum(whole) <= 2_000
+
+
+def test_a_leftover_that_cannot_be_opened_does_not_keep_others_from_being_recovered(
+    log: Path,
+) -> None:
+    (log / ".shown-0-folder.csv").mkdir(parents=True)
+    (log / ".shown-1-dead.csv").write_text("list_id,position\n")
+    assert files(log).recover() == 0
+    assert [path.name for path in log.iterdir()] == [".shown-0-folder.csv"]
+
+
 def test_two_writers_in_one_folder_do_not_meet(log: Path) -> None:
     writers = [files(log, file_bytes=2_000) for _ in range(3)]
     for number in range(30):
