@@ -208,6 +208,19 @@ def test_a_full_disk_leaves_whole_lists_and_is_written_to_again(
     assert [one["list_id"] for one in rows(log)] == ["before"] * 3 + ["after"] * 3
 
 
+def test_what_waits_at_the_end_and_the_disk_refuses_is_counted_whole(
+    logged: Any, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "_BLOCK", 1)  # each list by itself
+    log.write_text("a file stands in the way")
+    api = logged()
+    api.service.shown._retry_at = float("inf")  # the thread comes back at the end alone
+    for _ in range(5):
+        api.post(REQUEST)
+    ended(api)
+    assert api.metric("shown_dropped_total", reason="disk") == 5
+
+
 def test_what_a_slow_disk_cannot_take_is_dropped_and_no_request_waits(
     logged: Any, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
