@@ -8,6 +8,7 @@
                            context_numeric, derived (ΣM, ·)
                     acted: catalogue rows of positive items by user, newest first; a history is a
                            slice of it, so it takes no room of its own
+                    acted_timestamp: when that was; acted_offsets (U + 1,): where a user's begin
                     rest_user, rest_offsets, rest_row, rest_label: what the lists that are not
                            ranked showed, for statistics of the whole log
     users.parquet, lists.parquet, context.parquet     raw values, for requests to the service
@@ -20,7 +21,7 @@ B lists of a batch, N history items, M candidates (padded to the batch's longest
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -188,6 +189,24 @@ class Dataset:
                 self._context(start, end),
             ),
         )  # fmt: skip
+
+    def acted(self) -> Iterator[tuple[dict[str, Any], list[tuple[str, int]]]]:
+        """Every user's raw values, and the newest they acted on, of any list: ids and times.
+
+        Raises DataError.
+        """
+        if "acted_timestamp" not in self._arrays:
+            raise DataError(
+                f"{self.folder} was prepared by an earlier version, which kept no times of what "
+                "users acted on: prepare it again."
+            )
+        rows, times = self._arrays["acted"], self._arrays["acted_timestamp"]
+        offsets, ids = self._arrays["acted_offsets"].tolist(), self.catalogue.ids
+        for place, profile in enumerate(self._users.iter_rows(named=True)):
+            start = offsets[place]
+            end = min(offsets[place + 1], start + self.schema.max_history)
+            found = zip(rows[start:end].tolist(), times[start:end].tolist(), strict=True)
+            yield profile, [(ids[row - 1], time) for row, time in found]
 
     @cached_property
     def items(self) -> pl.DataFrame:

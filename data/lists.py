@@ -141,7 +141,8 @@ class Arranged:
     """All lists of a log, by user and time.
 
     lists: list_id, user_id, timestamp, length, positives, evaluable, first (its first row in
-        `rows`), history_start and history_length (its slice of `acted`), split ("train", "valid",
+        `rows`), history_start and history_length (its slice of `acted`), counted (its
+        own items in there), split ("train", "valid",
         "test", "statistics": not ranked but on train's side of the split, null: unused)
     rows: the impressions, list by list in shown order, with POSITIVE
     acted: item ids of positives by user, newest first
@@ -206,7 +207,7 @@ def with_history(lists: pl.DataFrame, longest: int, history: History) -> pl.Data
             .clip(upper_bound=longest)
             .alias("history_length"),
         )
-        .drop("counted", "through", "earlier", "user_start", "user_end")
+        .drop("through", "earlier", "user_start", "user_end")
     )
 
 

@@ -105,10 +105,20 @@ def _write_lists(folder: Path, coded: Coded) -> None:
         "candidate_row": coded.row[rows].astype(np.int32),
         "label": coded.positive[rows].astype(np.uint8),
         "acted": coded.acted.astype(np.int32),
+        **_dates(coded.lists, len(coded.users)),
     }
     for name, array in arrays.items():
         np.save(folder / "arrays" / f"{name}.npy", array)
     kept.select("list_id").write_parquet(folder / "lists.parquet")
+
+
+def _dates(lists: pl.DataFrame, users: int) -> dict[str, np.ndarray]:
+    """Whose and when what is in `acted` was, which has each user's lists newest first."""
+    user, counted = lists["user"].to_numpy().astype(np.int64), lists["counted"].to_numpy()
+    newest_first = np.lexsort((-np.arange(len(user)), user))
+    times = np.repeat(lists["timestamp"].to_numpy()[newest_first], counted[newest_first])
+    of_user = np.bincount(user, counted, users).astype(np.int64)
+    return {"acted_timestamp": times, "acted_offsets": np.concatenate([[0], np.cumsum(of_user)])}
 
 
 def _write_rest(folder: Path, coded: Coded) -> None:

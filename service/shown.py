@@ -102,6 +102,8 @@ class ShownLog:
                 self._write()
                 self._guarded(self._files.rotate)
         self._write()
+        if self._queue:  # the disk refused what came before
+            self._dropped("disk", len(self._queue))
         self._guarded(self._files.close)
 
     def _guarded(self, work: Any) -> None:

@@ -75,8 +75,14 @@ class ShownFiles:
             self._finish(header)
 
     def recover(self) -> int:
-        """Give files that a process left behind their names; how many. Raises OSError."""
-        return sum(_recovered(path) for path in sorted(self._folder.glob(BEGUN)))
+        """Give files that a process left behind their names; how many."""
+        count = 0
+        for path in sorted(self._folder.glob(BEGUN)):
+            try:
+                count += _recovered(path)
+            except OSError as error:  # of this one: the others are none the worse
+                logs.event("shown_log_not_recovered", 30, file=path.name, said=error.strerror)
+        return count
 
     def _begin(self, header: str) -> _File:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -113,11 +119,16 @@ class ShownFiles:
             os.close(file.descriptor)
 
     def _make_room(self) -> None:
-        """Let the oldest files go; one under way counts as what it may become."""
+        """Let the oldest files go; one under way counts as what it may become.
+
+        All under way count as half the bound at most, so that many writers leave room for whole
+        files.
+        """
         begun = sum(1 for _ in self._folder.glob(BEGUN)) + 1
         whole = [(path, size) for path in sorted(self._folder.glob(WHOLE))
                  if (size := _size(path)) is not None]  # fmt: skip
-        left = begun * self._file_bytes + sum(size for _, size in whole)
+        under_way = min(begun * self._file_bytes, self._max_bytes // 2)
+        left = under_way + sum(size for _, size in whole)
         for path, size in whole:
             if left <= self._max_bytes:
                 return

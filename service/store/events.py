@@ -97,8 +97,14 @@ class Events:
             self._inside -= 1
 
     def _kept(self) -> int:
-        model = self._models.current
-        longest = model.engine.schema.max_history if model else self._settings.max_history
+        models = self._models
+        beside = [tried.model for tried in (models.split, models.shadow) if tried]
+        read = [
+            one.engine.schema.max_history
+            for one in (models.current, models.previous, *beside)
+            if one is not None
+        ]
+        longest = max(read) if read else self._settings.max_history
         return KEPT * longest
 
     async def user(self, user_id: str) -> UserKept:

@@ -9,8 +9,10 @@ systems.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
+from service import logs
 from service.errors import Fallback
 from service.store.base import SECONDS, WAITING, Unavailable
 from service.store.record import Change, Row, Stored, Unreadable, changed
@@ -28,6 +31,9 @@ T = TypeVar("T")
 FORMAT: Final = 1  # of the tables
 _CLEANED: Final = 60.0  # seconds between deletions of what has expired
 _DELETED: Final = 1_000  # rows at a time
+_EMPTYING: Final = 0.5  # seconds that a deletion waits for readers, to empty the log
+_EMPTIED: Final = 1.0  # seconds between tries to empty it beside a write
+_MAKING: Final = threading.Lock()
 _TABLES: Final = """
     CREATE TABLE IF NOT EXISTS users (
         id TEXT PRIMARY KEY, features BLOB, items BLOB, marks BLOB, expires REAL
@@ -57,6 +63,9 @@ class FileStore:
         self._reader = _Thread(path, "store reader")
         self._writer = _Thread(path, "store writer")
         self._clean_at = 0.0
+        self._removed = True  # the log may hold what is gone: a killed process left it there
+        self._empty_at = 0.0
+        self._seldom = logs.Seldom()
 
     async def read(self, user: str) -> Stored | None:
         """Features and items."""
@@ -86,13 +95,38 @@ class FileStore:
                 db.execute(_WRITE, (user, *after, expires))
                 added += new
             if perf_counter() >= self._clean_at:
-                db.execute(f"DELETE FROM users WHERE rowid IN ({_EXPIRED})", (now, _DELETED))
+                gone = db.execute(f"DELETE FROM users WHERE rowid IN ({_EXPIRED})", (now, _DELETED))
+                self._removed = self._removed or gone.rowcount > 0
                 self._clean_at = perf_counter() + _CLEANED
+        if self._removed and perf_counter() >= self._empty_at:
+            self._empty_log(db, 0.0)
         return added
 
     async def delete(self, user: str) -> bool:
-        """Forget a user; what stood there is overwritten in the file and its log."""
-        return await self._writer.run(lambda db: _deleted(db, user))
+        """Forget a user; what stood there is overwritten in the file and its log.
+
+        In the log later, with a write, where somebody reads the file meanwhile.
+        """
+        return await self._writer.run(lambda db: self._deleted(db, user))
+
+    def _deleted(self, db: sqlite3.Connection, user: str) -> bool:
+        with _transaction(db):
+            found = db.execute("DELETE FROM users WHERE id = ?", (user,)).rowcount > 0
+        self._removed = True
+        self._empty_log(db, _EMPTYING)
+        return found
+
+    def _empty_log(self, db: sqlite3.Connection, seconds: float) -> None:
+        """Move the log into the file; a later write tries again where somebody reads too long."""
+        db.execute(f"PRAGMA busy_timeout = {int(1_000 * seconds)}")
+        try:
+            busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            db.execute(f"PRAGMA busy_timeout = {int(1_000 * SECONDS)}")
+        self._removed = bool(busy)
+        self._empty_at = perf_counter() + _EMPTIED
+        if busy:
+            self._seldom.event("store_log_not_emptied", "read by another connection")
 
     async def close(self) -> None:
         """End the threads."""
@@ -145,22 +179,39 @@ class _Thread:
 
 def opened(path: Path) -> sqlite3.Connection:
     """The file, made where there is none, for its user's eyes alone; sqlite3.Error, OSError."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    _make(path)
     db = sqlite3.connect(path, timeout=SECONDS, isolation_level=None, check_same_thread=False)
     try:
         for setting in ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON"):
             db.execute(f"PRAGMA {setting}")
-        with _transaction(db):
-            (found,) = db.execute("PRAGMA user_version").fetchone()
-            if found not in (0, FORMAT):
-                raise sqlite3.DatabaseError(f"a store of format {found}; this version has {FORMAT}")
-            for statement in filter(str.strip, _TABLES.split(";")):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {FORMAT}")
+        if _format(db) != FORMAT:  # to read takes no lock of writers, and no room on the disk
+            with _transaction(db):
+                _format(db)  # another process may have been first
+                for statement in filter(str.strip, _TABLES.split(";")):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {FORMAT}")
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _make(path: Path) -> None:
+    """An empty file where there is none.
+
+    One that is there is not opened: whoever closes a file lets go of all locks that its process has
+    on it, SQLite's too, and another process that then closes the store would take its log away.
+    """
+    with _MAKING, contextlib.suppress(FileExistsError):
+        os.close(os.open(path.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _format(db: sqlite3.Connection) -> int:
+    """0 where there are no tables yet; raises DatabaseError where they are not ours."""
+    found: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if found not in (0, FORMAT):
+        raise sqlite3.DatabaseError(f"a store of format {found}; this version has {FORMAT}")
+    return found
 
 
 @contextmanager
@@ -180,13 +231,6 @@ def _one(db: sqlite3.Connection, columns: str, user: str) -> tuple[Any, ...] | N
     found: tuple[Any, ...] | None = db.execute(
         f"SELECT {columns} {_FOUND}", (user, time.time())
     ).fetchone()
-    return found
-
-
-def _deleted(db: sqlite3.Connection, user: str) -> bool:
-    with _transaction(db):
-        found = db.execute("DELETE FROM users WHERE id = ?", (user,)).rowcount > 0
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return found
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from service.decode import Asked, Decoder
 
 FAILURES: Final = 5  # in a row
+_LONG: Final = 0.02  # seconds in which a store that is well has answered
 _PAUSE: Final = 1.0  # seconds between trials, a fifth more or less
 Status = Literal["hit", "miss", "timeout", "error"]
 
@@ -97,9 +98,12 @@ class Lookup:
             found = task.result()
         except Unreadable:
             raise
-        except Exception:
-            if seconds >= self._seconds:  # a request in a hurry says nothing of the store
+        except TimeoutError:
+            if seconds >= min(self._seconds, _LONG):  # a request in a hurry says nothing of it
                 self._failed()
+            raise
+        except Exception:  # it has answered, however soon
+            self._failed()
             raise
         self._failures = 0
         return found

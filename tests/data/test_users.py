@@ -28,11 +28,11 @@ def dataset(folder: Path, tmp_path: Path) -> Dataset:
     return prepare(folder, tmp_path / "dataset", report=quietly)
 
 
-def clicks(longest: int) -> dict[str, list[tuple[str, float]]]:
+def clicks(shown: pl.DataFrame, longest: int) -> dict[str, list[tuple[str, float]]]:
     """By hand, of the log itself: newest list first, from its top."""
-    shown = log_tables()["impressions"].filter(pl.col("label") == 1)
     found: dict[str, list[tuple[str, float]]] = {}
-    for row in shown.sort(["timestamp", "position"], descending=[True, False]).to_dicts():
+    ordered = shown.sort(["timestamp", "position"], descending=[True, False])
+    for row in ordered.filter(pl.col("label") == 1).to_dicts():
         item = (str(row["item_id"]), float(row["timestamp"]))
         found.setdefault(str(row["user_id"]), []).append(item)
     return {user: items[:longest] for user, items in found.items()}
@@ -42,7 +42,7 @@ def test_a_history_is_what_the_user_acted_on_newest_first_with_its_times(dataset
     people = people_of(dataset.folder)
     found = {one.id: one.history for one in people.persons}
     assert people.count == len(found) == USERS
-    assert found == clicks(people.max_history)
+    assert found == clicks(log_tables()["impressions"], people.max_history)
 
 
 def test_before_its_last_clicks_it_is_the_history_of_the_last_list(dataset: Dataset) -> None:
@@ -55,21 +55,46 @@ def test_before_its_last_clicks_it_is_the_history_of_the_last_list(dataset: Data
         assert person.features == request.user
 
 
-def test_items_of_lists_that_the_dataset_does_not_hold_have_a_time_in_order(tmp_path: Path) -> None:
+def labelled(tables: dict[str, pl.DataFrame], label: int, which: pl.Expr) -> None:
+    """Give every row of some lists one label, so that they are not ranked."""
+    label_there = pl.when(which).then(label).otherwise("label").alias("label")
+    tables["impressions"] = tables["impressions"].with_columns(label_there)
+
+
+def test_lists_that_are_not_ranked_count_with_their_times_and_their_people(tmp_path: Path) -> None:
     tables = log_tables()
-    shown = tables["impressions"]
-    # of every user the third list is clicked throughout: it counts in histories and is not ranked
-    third = shown.group_by("user_id").agg(pl.col("timestamp").unique().sort().slice(2, 1))
-    third = third.explode("timestamp").with_columns(all=pl.lit(1))
-    joined = shown.join(third, on=["user_id", "timestamp"], how="left", maintain_order="left")
-    tables["impressions"] = joined.with_columns(label=pl.max_horizontal("label", "all")).drop("all")
+    user, when = pl.col("user_id"), pl.col("timestamp")
+    third = when == when.unique().sort().get(2).over("user_id")
+    newest = (when == when.max().over("user_id")) & (user % 2 == 0)
+    labelled(tables, 1, third | newest | (user == 4))  # all that 4 was shown was clicked
+    labelled(tables, 0, user == 5)  # and nothing of 5's
     schema = SCHEMA.replace("max_history = 5", "max_history = 50")
     folder = write_folder(tmp_path / "logs", tables, schema)
     made = prepare(folder, tmp_path / "dataset", report=quietly)
-    for person in people_of(made.folder).persons:
-        times = [when for _, when in person.history]
-        assert len(times) == 2 * 5 + 5  # five lists of two clicks, and one of five
-        assert times == sorted(times, reverse=True)
+    assert {"4", "5"}.isdisjoint(made.user_ids(range(len(made))))
+    people = people_of(made.folder)
+    persons = {one.id: one for one in people.persons}
+    assert people.count == len(persons) == USERS
+    by_hand = clicks(tables["impressions"], 50)
+    assert {one: person.history for one, person in persons.items()} == {"5": [], **by_hand}
+    assert persons["5"].features == {"age": 24.0, "city": "Pune"}
+
+
+def test_where_only_ranked_lists_count_they_count_here_too(folder: Path, tmp_path: Path) -> None:
+    tables = log_tables()
+    when = pl.col("timestamp")
+    labelled(tables, 1, when == when.max().over("user_id"))
+    write_folder(folder, tables)
+    made = prepare(folder, tmp_path / "dataset", history="evaluable", report=quietly)
+    older = tables["impressions"].filter(when < when.max().over("user_id"))
+    found = {one.id: one.history for one in people_of(made.folder).persons}
+    assert found == clicks(older, made.schema.max_history)
+
+
+def test_a_dataset_without_times_has_to_be_prepared_again(dataset: Dataset) -> None:
+    (dataset.folder / "arrays" / "acted_timestamp.npy").unlink()
+    with pytest.raises(DataError, match="prepare it again"):
+        list(people_of(dataset.folder).persons)
 
 
 def test_a_table_of_users_is_read_by_the_schema_beside_it(folder: Path) -> None:

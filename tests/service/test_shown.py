@@ -208,6 +208,19 @@ def test_a_full_disk_leaves_whole_lists_and_is_written_to_again(
     assert [one["list_id"] for one in rows(log)] == ["before"] * 3 + ["after"] * 3
 
 
+def test_what_waits_at_the_end_and_the_disk_refuses_is_counted_whole(
+    logged: Any, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "_BLOCK", 1)  # each list by itself
+    log.write_text("a file stands in the way")
+    api = logged()
+    api.service.shown._retry_at = float("inf")  # the thread comes back at the end alone
+    for _ in range(5):
+        api.post(REQUEST)
+    ended(api)
+    assert api.metric("shown_dropped_total", reason="disk") == 5
+
+
 def test_what_a_slow_disk_cannot_take_is_dropped_and_no_request_waits(
     logged: Any, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +345,24 @@ def test_the_oldest_files_go_before_the_folder_is_over_its_bound(log: Path) -> N
     assert found == sorted(f"{n:02}" for n in range(int(found[0]), 40) for _ in range(3))
     assert len(removed) >= 15
     assert (log / "mine.csv").exists()
+
+
+def test_many_writers_leave_room_for_whole_files(log: Path) -> None:
+    writers = [files(log, file_bytes=1_000, max_bytes=4_000) for _ in range(4)]
+    for _ in range(12):
+        for one in writers:
+            one.write("h\n", b"x" * 399 + b"\n")
+    whole = [path.stat().st_size for path in log.glob("shown-*.csv")]
+    assert 1_000 <= sum(whole) <= 2_000
+
+
+def test_a_leftover_that_cannot_be_opened_does_not_keep_others_from_being_recovered(
+    log: Path,
+) -> None:
+    (log / ".shown-0-folder.csv").mkdir(parents=True)
+    (log / ".shown-1-dead.csv").write_text("list_id,position\n")
+    assert files(log).recover() == 0
+    assert [path.name for path in log.iterdir()] == [".shown-0-folder.csv"]
 
 
 def test_two_writers_in_one_folder_do_not_meet(log: Path) -> None:

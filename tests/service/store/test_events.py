@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ import pytest
 
 from service.schemas import EventsRequest, EventsResponse, UserDeleted, UserKept
 from service.store.base import Unavailable
+from service.store.events import Events
 from tests.service.store.test_lookup import BODY, up
 
 KEY = "Bearer secret"
@@ -66,6 +68,22 @@ def test_a_history_is_kept_twice_as_long_as_the_model_reads(told: Any) -> None:
     send(told, *(event(str(n), timestamp=n) for n in range(20)))
     assert history(told) == ["19", "18", "17", "16", "15", "14"]  # max_history is 3
     assert send(told, event("0", timestamp=0))["added"] == 0
+
+
+@pytest.mark.parametrize("place", ["previous", "split", "shadow"])
+def test_a_history_is_kept_for_the_version_beside_that_reads_the_longest(
+    told: Any, place: str
+) -> None:
+    schema = SimpleNamespace(max_history=4)
+    model = SimpleNamespace(engine=SimpleNamespace(schema=schema))
+    beside = model if place == "previous" else SimpleNamespace(model=model)
+    models = SimpleNamespace(current=told.service.models.current, previous=None, split=None,
+                             shadow=None)  # fmt: skip
+    setattr(models, place, beside)
+    events = Events(told.service.settings, models, None, told.service.metrics)  # type: ignore[arg-type]
+    assert events._kept() == 2 * 4
+    setattr(models, place, None)
+    assert events._kept() == 2 * 3
 
 
 def test_nothing_is_a_batch_too(told: Any) -> None:

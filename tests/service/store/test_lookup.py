@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -257,18 +259,52 @@ def test_failures_that_are_not_in_a_row_close_nothing(fake: Any) -> None:
     assert not fake.service.lookup.down
 
 
-def test_a_read_has_no_more_than_the_deadline_leaves_and_that_is_not_the_stores_fault(
+def test_a_read_has_no_more_than_the_deadline_leaves(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = Fake()
     monkeypatch.setattr("service.app.open_store", lambda url, days: one)
     api = up(serve(store="fake:", store_ms=10_000).loaded())
     one.act = one.slow
-    for _ in range(FAILURES + 1):
-        answer = api.post(ASKING | {"deadline_ms": 100}).json()
-        assert answer["store"] == "timeout"
-        assert answer["timings_ms"]["total"] < 1_000 * SLOW / 2
-    assert not api.service.lookup.down
+    answer = api.post(ASKING | {"deadline_ms": 100}).json()
+    assert answer["store"] == "timeout"
+    assert answer["timings_ms"]["total"] < 1_000 * SLOW / 2
+
+
+@pytest.mark.parametrize(
+    ("act", "left", "down"),
+    [("slow", 0.045, True), ("slow", 0.002, False), ("gone", 0.015, True)],
+    ids=["slow", "slow, for one in a hurry", "gone, for one in a hurry"],
+)
+def test_a_store_that_hangs_is_left_alone_where_its_budget_is_more_than_the_deadline_leaves(
+    act: str, left: float, down: bool
+) -> None:
+    class Asking:
+        filler = None
+
+        @staticmethod
+        def lacks(asked: Any) -> bool:
+            return True
+
+    asking: Any = Asking()
+    asking.filler = asking
+
+    async def run() -> bool:
+        one = Fake()
+        lookup = Lookup(one, 10.0, Metrics(CollectorRegistry()))
+        lookup.start()
+        while lookup.down:
+            await asyncio.sleep(0.001)
+        one.act = getattr(one, act)
+        asked: Any = SimpleNamespace(user="42")
+        for _ in range(FAILURES):
+            visit: Any = SimpleNamespace(store=None, stages={})
+            await lookup.filled(asked, asking, visit, perf_counter() + left)
+        found = lookup.down
+        await lookup.stop()
+        return found
+
+    assert asyncio.run(run()) is down
 
 
 def test_reads_that_are_slow_do_not_pile_up(fake: Any) -> None:

@@ -17,7 +17,7 @@ import pytest
 from service.errors import SettingsError
 from service.store.base import Unavailable
 from service.store.choose import open_store
-from service.store.record import Change, Event, Row, Stored, Unreadable, history
+from service.store.record import Change, Event, Row, Stored, Unreadable, changed, history
 
 EVIL = ["42", "ä/ö", "a b", "'; DROP TABLE users; --", "x" * 256, "psad:user:", "\0", "🂡", "*"]
 
@@ -105,6 +105,85 @@ def test_processes_share_it(url: str, store: Any) -> None:
     assert len(history(store.row("42"))) == 40
 
 
+BESIDE = """
+import asyncio, sys
+from service.store.choose import open_store
+from service.store.record import Change, Event
+
+async def main(url):
+    store = open_store(url, 0)
+    await store.ping()
+    await store.write({"1": Change(events=[Event("50", 1.0)])}, 9)  # a second connection
+    print("open", flush=True)
+    sys.stdin.readline()
+    await store.write({"2": Change(events=[Event("51", 1.0)])}, 9)
+    print("written", flush=True)
+    sys.stdin.readline()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_what_was_written_outlives_a_kill_and_others_who_close_the_file(tmp_path: Path) -> None:
+    url = f"file:{tmp_path / 'users.db'}"
+
+    async def seen(user: str) -> Stored | None:
+        store = open_store(url, 0)
+        try:
+            return await store.read(user)
+        finally:
+            await store.close()  # the last one would take the log away
+
+    with subprocess.Popen(
+        [sys.executable, "-c", BESIDE, url], cwd=Path(__file__).parents[3], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as service:  # fmt: skip
+        assert service.stdin is not None
+        assert service.stdout is not None
+        assert service.stdout.readline() == "open\n"
+        assert asyncio.run(seen("1")) is not None
+        service.stdin.write("\n")
+        service.stdin.flush()
+        assert service.stdout.readline() == "written\n"
+        assert asyncio.run(seen("2")) is not None
+        service.kill()
+    assert asyncio.run(seen("2")) == Stored(None, b'["51"]')
+
+
+def test_to_be_opened_for_reading_the_file_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "users.db"
+
+    async def run() -> None:
+        store = open_store(f"file:{path}", 0)
+        await store.write({"42": event("50")}, 9)
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")  # as a long write of another process does
+        again = open_store(f"file:{path}", 0)
+        assert (await again.read("42")).items == b'["50"]'  # type: ignore[union-attr]
+        db.execute("COMMIT")
+        db.close()
+        await again.close()
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_many_who_write_much_and_again_are_all_written(url: str) -> None:
+    async def run() -> None:
+        store = open_store(url, 0)
+
+        async def write(number: int) -> None:
+            for again in range(10):
+                change = {f"{number}-{user}": event("50", float(again)) for user in range(100)}
+                assert await store.write(change, 9) == 100
+
+        await asyncio.gather(*map(write, range(12)))
+        assert await store.read("11-99") == Stored(None, b"[" + b",".join([b'"50"'] * 9) + b"]")
+        await store.close()
+
+    asyncio.run(run())
+
+
 def test_users_expire_after_their_last_change(url: str) -> None:
     async def run() -> None:
         store = open_store(url, 0.2 / 86_400)
@@ -143,6 +222,34 @@ def test_a_key_of_another_kind_is_unreadable_and_gives_way_to_a_write(
     asyncio.run(run())
 
 
+def test_requests_have_their_turns_beside_a_large_write_to_redis(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, seen = 0, []
+
+    def noted(*given: Any) -> tuple[Row, int]:
+        seen.append(turns)
+        return changed(*given)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        store = open_store(redis.url, 0)
+        beside = asyncio.create_task(others())
+        monkeypatch.setattr("service.store.redis_store.changed", noted)
+        assert await store.write({str(user): event("50") for user in range(1_000)}, 9) == 1_000
+        beside.cancel()
+        await store.close()
+
+    asyncio.run(run())
+    assert len(seen) == 1_000
+    assert max(seen.count(turn) for turn in set(seen)) <= 20
+
+
 def test_a_full_redis_refuses_all_of_a_write(redis: Any) -> None:
     async def run() -> None:
         store = open_store(redis.url, 0)
@@ -170,6 +277,53 @@ def test_the_file_is_for_its_owner_alone_and_forgets_what_is_deleted(tmp_path: P
         assert await store.delete("secret-user")
         for one in tmp_path.glob("users.db*"):
             assert b"secret" not in one.read_bytes() or one.name.endswith("-shm")
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_what_is_deleted_while_somebody_reads_leaves_the_log_with_a_later_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.file_store._EMPTIED", 0.0)
+    path = tmp_path / "users.db"
+
+    def logged() -> bool:
+        return b"secret" in path.with_name("users.db-wal").read_bytes()
+
+    async def run() -> None:
+        store = open_store(f"file:{path}", 0)
+        await store.write({"1": event("50")}, 9)
+        await store.write({"42": event("secret")}, 9)
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM users").fetchone()
+        assert await store.delete("42")
+        assert logged()
+        await store.write({"2": event("50")}, 9)
+        assert logged()
+        reader.execute("COMMIT")
+        reader.close()
+        await store.write({"3": event("50")}, 9)
+        assert not logged()
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_what_expired_leaves_the_log_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.file_store._CLEANED", 0.0)
+    monkeypatch.setattr("service.store.file_store._EMPTIED", 0.0)
+    path = tmp_path / "users.db"
+
+    async def run() -> None:
+        store = open_store(f"file:{path}", 0.05 / 86_400)
+        await store.write({"41": event("50")}, 9)
+        await store.write({"42": event("secret")}, 9)
+        await asyncio.sleep(0.1)
+        await store.write({"43": event("50")}, 9)
+        for one in (path, path.with_name("users.db-wal")):
+            assert b"secret" not in one.read_bytes()
         await store.close()
 
     asyncio.run(run())
