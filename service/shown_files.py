@@ -50,6 +50,7 @@ class ShownFiles:
         self._removed = removed
         self._open: dict[str, _File] = {}  # by header: versions with other features write apart
         self._token, self._count = os.urandom(4).hex(), 0
+        self._unfinished = False  # a file of ours that has no writer any more and no name yet
 
     def write(self, header: str, lists: bytes) -> None:
         """Append whole lists; raises OSError and leaves none of them."""
@@ -64,7 +65,10 @@ class ShownFiles:
         _append(file, lists)
 
     def rotate(self) -> None:
-        """End files that are old enough; raises OSError."""
+        """End files that are old enough, those that could not be ended before too; raises OSError."""
+        if self._unfinished:
+            self._unfinished = False
+            self.recover()
         now = time.monotonic()
         for header in [h for h, one in self._open.items() if now - one.begun >= self._seconds]:
             self._finish(header)
@@ -115,6 +119,9 @@ class ShownFiles:
                 return
             os.fsync(file.descriptor)
             _name(file.path)
+        except OSError:
+            self._unfinished = True
+            raise
         finally:
             os.close(file.descriptor)
 

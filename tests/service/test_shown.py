@@ -365,6 +365,23 @@ def test_a_leftover_that_cannot_be_opened_does_not_keep_others_from_being_recove
     assert [path.name for path in log.iterdir()] == [".shown-0-folder.csv"]
 
 
+def test_a_file_that_could_not_be_ended_is_ended_later(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    writer = files(log)
+    writer.write(HEADER, one_list("first").encode())
+    monkeypatch.setattr("service.shown_files.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        writer.close()
+    monkeypatch.undo()
+    writer.rotate()
+    assert {one["list_id"] for one in rows(log)} == {"first"}
+    assert not list(log.glob(".shown-*"))
+
+
 def test_two_writers_in_one_folder_do_not_meet(log: Path) -> None:
     writers = [files(log, file_bytes=2_000) for _ in range(3)]
     for number in range(30):
