@@ -65,7 +65,7 @@ class ShownFiles:
         _append(file, lists)
 
     def rotate(self) -> None:
-        """End files that are old enough, those that could not be ended before too; raises OSError."""
+        """End files that are old enough, and those that could not be ended; raises OSError."""
         if self._unfinished:
             self._unfinished = False
             self.recover()
