@@ -35,7 +35,7 @@ from features.bundle import (
 from features.catalogue import Catalogue
 from features.derived import Statistics
 from features.errors import BundleError
-from features.pointer import read_pointer, safe
+from features.pointer import safe
 from features.publish import named, publish
 
 MOST = 2.0  # times as many showings, or as high a click rate, before it is worth a word
@@ -78,23 +78,11 @@ def refresh(
     for line in said(origin, merged, ignored_features(source.schema, data), drop_unseen):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if current:
-        if source.folder != Path(bundle):  # whichever was in service, and not this one by name
-            _refuse_overtaken(source, folder)
-        publish(folder)
+        by_name = source.folder == Path(bundle)  # and not whichever was in service
+        publish(folder, None if by_name else named(source.folder))
     where = f"the version in service of {home}" if current else "written, not published"
     console.print(f"{folder}, made of {source.folder.name}, is {where}", soft_wrap=True)
     return folder
-
-
-def _refuse_overtaken(source: Bundle, folder: Path) -> None:
-    """A model that was put in service meanwhile stays there."""
-    now = read_pointer(folder.parent).named
-    if now != named(source.folder):
-        raise BundleError(
-            f"{folder} is made of {source.folder.name}, but {now.version} was put in service "
-            f"meanwhile: it is kept and not published. Refresh {now.version}, or publish it by "
-            f"psad publish {folder}."
-        )
 
 
 def _one_name(version: str) -> str:

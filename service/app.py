@@ -70,7 +70,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether requests get scores, and will go on to."""
-        return self.models.current is not None and self.worker.alive and not self.drain.draining
+        return self.models.current is not None and self.worker.well and not self.drain.draining
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -106,10 +106,10 @@ class Service:
             self.worker.stop()
             self.shadow.stop()
             self.models.close()
-            if self.traces is not None:
-                await asyncio.to_thread(self.traces.stop)
             if self.shown is not None:
                 await asyncio.to_thread(self.shown.stop)
+            if self.traces is not None:
+                await asyncio.to_thread(self.traces.stop)
             logs.event("stopped")
             await asyncio.to_thread(logs.flush)
 

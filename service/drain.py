@@ -6,7 +6,8 @@ a refused connection. Here `/readyz` says 503 and every answer closes its connec
 the wait. SIGINT (Ctrl-C) never waits.
 
 One of several workers that is replaced is not the service leaving: the others answer on the same
-port, so its `/readyz` stays 200. When all leave, their supervisor says so by SIGUSR1.
+port, so its `/readyz` stays 200. When all leave, their supervisor says so by SIGUSR1, if it is ours
+(service/workers.py); a worker of another supervisor takes every SIGTERM for the end.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from service import logs
+
+SUPERVISED: Final = "PSAD_SUPERVISED"  # in the environment of workers whose supervisor is ours
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -32,6 +35,7 @@ class Drain:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._parent = multiprocessing.parent_process()  # of one of several workers
+        self._told = self._parent is not None and SUPERVISED in os.environ  # when all leave
         self._stop: Handler | None = None
         self.leaving = False  # this process: answers close their connections
         self.draining = False  # the service: /readyz says 503
@@ -62,7 +66,7 @@ class Drain:
             self._stop(number, frame)
             return
         self.leaving = True
-        self.draining = self.draining or self._parent is None
+        self.draining = self.draining or not self._told
         # a signal may come in the middle of a log line: what is more than a flag waits for the loop
         asyncio.get_running_loop().call_soon_threadsafe(self._wait)
 
@@ -78,5 +82,6 @@ class Drain:
         """A worker whose supervisor was killed would hold the port for ever."""
         assert self._parent is not None
         loop.remove_reader(self._parent.sentinel)
+        self._told = False  # all of them leave
         logs.event("supervisor_lost", 40)
         os.kill(os.getpid(), signal.SIGTERM)

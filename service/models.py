@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Final, Literal
 
 from features.bundle import MANIFEST, Bundle, resolve
@@ -32,6 +34,8 @@ from service.settings import Settings
 
 # golden requests are as long as training's lists, whatever callers are held to here
 _UNLIMITED: Final = Limits(candidates=1_000_000, history=1_000_000)
+_AGAIN_SECONDS: Final = 2.0  # after a fault that is no verdict on the bundle; twice as long each
+_LONGEST_SECONDS: Final = 60.0  # … up to this
 
 Learn = Callable[[Mode, float], None]
 Stamp = tuple[int, int, int]
@@ -103,6 +107,7 @@ class Models:
         self.state: Literal["loading", "ready", "failed"] = "loading"
         self.refused: Refused | None = None  # the newest, until another version takes over
         self._seen: Stamp | None = None  # the pointer that was last acted upon
+        self._again_at, self._pause = math.inf, _AGAIN_SECONDS  # after a fault that may pass
         self._turn = asyncio.Lock()  # one load at a time
 
     @property
@@ -114,7 +119,13 @@ class Models:
         """Load and warm up in a thread, then swap. Only StartRefused is raised, the rest kept."""
         async with self._turn:
             self._seen = await asyncio.to_thread(_stamp, self._home)
-            await self._follow()
+            self._again_at = math.inf
+            try:
+                await self._follow()
+            except StartRefused:
+                raise
+            except Exception as fault:  # no memory, no thread: nobody waits for this task
+                self._failed(None, fault)
 
     async def watch(self, seconds: float) -> None:
         """Follow the pointer for ever, looking at it this often."""
@@ -122,7 +133,8 @@ class Models:
             await asyncio.sleep(seconds)
             try:
                 stamp = await asyncio.to_thread(_stamp, self._home)
-                if stamp != self._seen and stamp is not None:
+                due = stamp != self._seen or monotonic() >= self._again_at
+                if due and stamp is not None:
                     with contextlib.suppress(StartRefused):  # noted by `load`; what served goes on
                         await self.load()
             except Exception as fault:  # no memory, no thread: it looks again
@@ -150,8 +162,8 @@ class Models:
             model = self._kept(await asyncio.to_thread(named, folder))
             if model is None:
                 model = await asyncio.to_thread(self._loaded, lambda: self._bundle(folder))
-            await asyncio.to_thread(try_beside, folder, part, percent)
-            self._seen = await asyncio.to_thread(_stamp, self._home)
+            await self._written(lambda: try_beside(folder, part, percent))
+            self.refused = None
             self._beside(part, Tried(model, percent))
             return model
 
@@ -159,8 +171,8 @@ class Models:
         """No split, or no shadow, any more; raises as `serve` does."""
         async with self._turn:
             self._must_follow()
-            await asyncio.to_thread(end_trial, self._home, part)
-            self._seen = await asyncio.to_thread(_stamp, self._home)
+            await self._written(lambda: end_trial(self._home, part))
+            self.refused = None
             self._beside(part, None)
 
     async def back(self) -> Model:
@@ -189,18 +201,25 @@ class Models:
     async def _publish(
         self,
         bundle: Callable[[], Bundle],
-        write: Callable[[], object],
+        write: Callable[[], Pointer],
         known: Version | None = None,
     ) -> Model:
         """First the model, then the pointer, then the swap: what does not pass is not published."""
         model = self._kept(known)
         if model is None:
             model = await asyncio.to_thread(self._loaded, bundle)
-        await asyncio.to_thread(write)
-        self._seen = await asyncio.to_thread(_stamp, self._home)
+        pointer = await self._written(write)
         self._swap(model)
-        await self._follow_trials(await asyncio.to_thread(_pointer, self._home))
+        await self._follow_trials(pointer)
         return model
+
+    async def _written(self, write: Callable[[], Pointer]) -> Pointer:
+        """Change the pointer; where somebody changed it right after, it is looked at again."""
+        pointer = await asyncio.to_thread(write)
+        stamp = await asyncio.to_thread(_stamp, self._home)
+        found = await asyncio.to_thread(_pointer, self._home)
+        self._seen = stamp if found == pointer else None
+        return pointer
 
     async def _follow(self) -> None:
         """Serve what the pointer names, if it passes."""
@@ -279,7 +298,7 @@ class Models:
         return Model(engine, Decoder(engine.schema, self.limits), seconds)
 
     def _swap(self, model: Model) -> None:
-        self.refused = None
+        self.refused, self._pause = None, _AGAIN_SECONDS
         if model is self.current:
             return
         engine = model.engine
@@ -295,6 +314,10 @@ class Models:
         logs.event("model_loaded", name=engine.name, version=engine.version)
 
     def _failed(self, version: Version | None, error: Exception) -> None:
+        verdict = isinstance(error, BundleError | StartRefused)
+        if not verdict or isinstance(error.__cause__, MemoryError | OSError):
+            self._again_at = monotonic() + self._pause
+            self._pause = min(2.0 * self._pause, _LONGEST_SECONDS)
         self.refused = Refused(version.version if version else None, without_paths(error))
         if self.current is None:
             self.state = "failed"

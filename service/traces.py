@@ -8,6 +8,7 @@ thread of the SDK sends them. Where to and how many is said by OpenTelemetry's o
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from time import perf_counter
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 _NANO: Final = 1e9
+_STOP_SECONDS: Final = 2.0  # the SDK would wait 30 for one that never answers
 _CARRIED: Final = (b"traceparent", b"tracestate")
 
 
@@ -66,8 +68,10 @@ class Traces:
         span.end()
 
     def stop(self) -> None:
-        """Send what is left."""
-        self._provider.shutdown()
+        """Send what is left, to a collector that takes it within a moment."""
+        sender = threading.Thread(target=self._provider.shutdown, daemon=True)
+        sender.start()
+        sender.join(_STOP_SECONDS)
 
 
 def _exporting(version: str) -> TracerProvider:
@@ -78,7 +82,7 @@ def _exporting(version: str) -> TracerProvider:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     ours = Resource({"service.name": "psad", "service.version": version})
-    provider = TracerProvider(resource=ours.merge(Resource.create()))
+    provider = TracerProvider(resource=ours.merge(Resource.create()), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 

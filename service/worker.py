@@ -26,6 +26,7 @@ from service.errors import Fallback
 
 _WEIGHT: Final = 0.2  # of the newest time in the moving average
 _JUMP: Final = 4.0  # one time counts at most as this many averages: a hiccup is not a trend
+_HANGS_SECONDS: Final = 10.0  # in one job
 _PROBE_SECONDS: Final = 0.1  # between trial runs while the average says that nothing can make it
 
 
@@ -97,6 +98,12 @@ class Worker:
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def well(self) -> bool:
+        """Whether it runs and does not hang in one job."""
+        since = self._busy_since
+        return self.alive and (since is None or perf_counter() - since < _HANGS_SECONDS)
 
     @property
     def waiting(self) -> int:

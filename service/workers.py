@@ -11,13 +11,17 @@ Imported before prometheus_client: its values look once, at import, for the fold
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
+from types import FrameType
 from typing import Any, Final
 
 import uvicorn
@@ -26,12 +30,17 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from service import logs
+from service.drain import SUPERVISED
 from service.errors import StartRefused
 from service.settings import PREFIX, Settings
 
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # the client library's own name for it
 _PING_SECONDS: Final = 10  # a worker that does not answer its supervisor for so long is replaced
 _START_SECONDS: Final = 60  # has a worker to load its model before the one it replaces leaves
+
+_IN_A_ROW_SECONDS: Final = 30.0  # between two deaths of workers
+_SUFFERED: Final = 3  # of them in a row without a pause
+_PAUSE_SECONDS: Final = 16.0  # at most
 
 
 def run_workers(settings: Settings, **server: Any) -> None:
@@ -40,7 +49,8 @@ def run_workers(settings: Settings, **server: Any) -> None:
     Raises StartRefused where one of them cannot start.
     """
     with _metrics_folder() as folder:
-        os.environ |= variables(settings)  # the workers' own way to their settings
+        # the workers' own way to their settings
+        os.environ |= {**variables(settings), SUPERVISED: "1"}
         config = uvicorn.Config(
             "service.app:create_alone", factory=True, workers=settings.workers,
             timeout_worker_healthcheck=_PING_SECONDS, **server,
@@ -89,7 +99,7 @@ def _metrics_folder(environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
 
 
 class _Supervisor(Multiprocess):
-    """uvicorn's, which also tells metrics and workers what happens."""
+    """uvicorn's, which also tells metrics and workers what happens, and hears at once to leave."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[Any], folder: Path) -> None:
         super().__init__(config, sockets)
@@ -99,15 +109,35 @@ class _Supervisor(Multiprocess):
 
         self._folder = folder
         self._deaths = worker_deaths(CollectorRegistry())
+        self._died_at, self._in_a_row = -math.inf, 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._leave)
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        """Also while all workers are replaced, which takes longer than a stop may."""
+        self.signal_queue.append(number)
+        # by a thread: this one may hold the event's lock just now
+        threading.Thread(target=self.should_exit.set).start()
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died, and forget what only the living count."""
         before = {process.pid: process for process in self.processes}
         super().keep_subprocess_alive()
-        for pid in before.keys() - {process.pid for process in self.processes}:
+        self._forget_gone()
+        died = before.keys() - {process.pid for process in self.processes}
+        for pid in died:
             self._deaths.inc()
-            self._forget(pid)
             logs.event("worker_died", 40, process=pid, exit_code=before[pid].exitcode)
+        if died:
+            self.should_exit.wait(self._pause(monotonic()))
+
+    def _pause(self, now: float) -> float:
+        """Seconds until the next look: workers that die again and again are not worth a core."""
+        self._in_a_row = self._in_a_row + 1 if now - self._died_at < _IN_A_ROW_SECONDS else 1
+        self._died_at = now
+        return min(2.0 ** (self._in_a_row - _SUFFERED), _PAUSE_SECONDS) * (
+            self._in_a_row > _SUFFERED
+        )
 
     def restart_all(self) -> None:
         """Replace all workers, each once its successor serves."""
@@ -115,9 +145,11 @@ class _Supervisor(Multiprocess):
         self.config.timeout_worker_healthcheck = _START_SECONDS
         super().restart_all()
         self.config.timeout_worker_healthcheck = _PING_SECONDS
-        for pid in before - {process.pid for process in self.processes}:
-            self._forget(pid)
-        logs.event("workers_replaced", workers=len(self.processes))
+        left = before & {process.pid for process in self.processes}
+        if left and not self.should_exit.is_set():
+            logs.event("workers_not_replaced", 40, workers=len(left))
+        elif not left:
+            logs.event("workers_replaced", workers=len(self.processes))
 
     def terminate_all(self) -> None:
         """Stop: workers say that the service leaves, then leave."""
@@ -127,7 +159,11 @@ class _Supervisor(Multiprocess):
                     os.kill(process.pid, signal.SIGUSR1)
         super().terminate_all()
 
-    def _forget(self, pid: int | None) -> None:
+    def _forget_gone(self) -> None:
+        """Whoever it was: one that was replaced, or killed, or never was ready."""
         from prometheus_client.multiprocess import mark_process_dead
 
-        mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
+        living = {str(process.pid) for process in self.processes}
+        found = {file.stem.rpartition("_")[2] for file in self._folder.glob("gauge_live*.db")}
+        for pid in found - living:
+            mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]

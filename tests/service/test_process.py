@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from cli.demo_service import free_port
+from service.drain import SUPERVISED, Drain
 
 Start = Callable[..., tuple[subprocess.Popen[str], str]]
 
@@ -190,3 +192,23 @@ def test_a_wrong_setting_ends_the_start_with_one_sentence(
     assert process.returncode == 1
     assert said in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_one_worker_that_is_told_to_stop_is_the_service_unless_our_supervisor_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    monkeypatch.setattr("service.drain.multiprocessing.parent_process", object)
+    monkeypatch.delenv(SUPERVISED, raising=False)
+    if ours:
+        monkeypatch.setenv(SUPERVISED, "1")
+
+    async def told() -> Drain:
+        drain = Drain(5.0)
+        drain._stop = lambda number, frame: None
+        drain._leave(signal.SIGTERM, None)
+        return drain
+
+    drain = asyncio.run(told())
+    assert drain.leaving
+    assert drain.draining == (not ours)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from features.publish import publish, roll_back
+from features.publish import publish, roll_back, try_beside
 from service.errors import StartRefused
 from service.models import Models
 
@@ -97,6 +97,58 @@ def test_a_bad_version_is_tried_once_and_not_at_every_look(
     assert served.wait_for(lambda: served.service.models.refused is not None)
     served.runner.run(asyncio.sleep(0.2))
     assert served.metric("model_reload_total", result="failure") == 1
+
+
+def test_a_fault_that_may_pass_is_tried_again(served: Any, home: Path, monkeypatch: Any) -> None:
+    def no_memory(*_: Any) -> Any:
+        raise MemoryError
+
+    served.service.models._pause = 0.01
+    monkeypatch.setattr("service.models.Engine", no_memory)
+    publish(home / "2")
+    assert served.wait_for(lambda: served.metric("model_reload_total", result="failure") >= 2)
+    assert version(served) == "1"
+    monkeypatch.undo()
+    assert served.wait_for(lambda: served.engine.version == "2")
+    assert served.service.models._pause == 2.0
+
+
+def test_no_memory_at_the_start_is_not_the_end(serve: Any, home: Path, monkeypatch: Any) -> None:
+    swap = Models._swap
+
+    def once(*given: Any) -> None:
+        monkeypatch.setattr(Models, "_swap", swap)
+        raise MemoryError
+
+    monkeypatch.setattr(Models, "_swap", once)
+    monkeypatch.setattr("service.models._AGAIN_SECONDS", 0.05)
+    api = serve(bundle=home, watch_seconds=0.01).loaded()
+    assert api.service.models.state == "failed"
+    assert api.wait_for(lambda: api.service.ready)
+
+
+def test_who_publishes_right_after_is_followed(
+    served: Any, toy: Any, home: Path, monkeypatch: Any
+) -> None:
+    toy.write(home.parents[1], name="3", published=False)
+
+    def and_another(folder: Path) -> Any:
+        pointer = publish(folder)
+        publish(home / "3")
+        return pointer
+
+    monkeypatch.setattr("service.models.publish", and_another)
+    assert served.post(b"", "/admin/models/2/load", **KEY).status_code == 200
+    assert served.wait_for(lambda: served.engine.version == "3")
+
+
+def test_the_end_of_a_trial_that_did_not_pass_ends_its_refusal(
+    served: Any, toy: Any, home: Path
+) -> None:
+    try_beside(bad(toy, home), "split", 10.0)
+    assert served.wait_for(lambda: served.service.models.refused is not None)
+    assert served.post({"version": None}, "/admin/split", **KEY).status_code == 200
+    assert served.service.models.refused is None
 
 
 def test_a_service_that_started_before_its_bundle_finds_it(

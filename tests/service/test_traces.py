@@ -132,3 +132,19 @@ def test_a_process_sends_its_spans_to_the_collector_that_is_named(start: Start) 
     spans = [span.name for scope in resource.scope_spans for span in scope.spans]
     assert spans.count("POST /rerank") == 1
     assert "score" in spans
+
+
+def test_a_collector_that_never_answers_does_not_hold_the_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Hung(TracerProvider):
+        def shutdown(self) -> None:
+            assert go_on.wait(10)
+            ended.set()
+
+    go_on, ended = threading.Event(), threading.Event()
+    monkeypatch.setattr("service.traces._STOP_SECONDS", 0.05)
+    Traces("1", Hung(shutdown_on_exit=False)).stop()
+    assert not ended.is_set()
+    go_on.set()
+    assert ended.wait(10)

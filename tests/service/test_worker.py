@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from service.errors import Fallback
 from service.worker import Shed, Worker
 
 
@@ -138,6 +139,29 @@ def test_what_has_not_begun_by_its_deadline_is_given_up_at_once(worker: Worker) 
     assert asyncio.run(behind_a_slow_one()) < 1.0
 
 
+def test_a_thread_that_hangs_in_one_job_is_not_well(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr("service.worker._HANGS_SECONDS", 0.1)
+    assert worker.well
+
+    async def hung() -> list[bool]:
+        job = asyncio.create_task(worker.run(go_on.wait, perf_counter() + 5))
+        await asyncio.sleep(0.03)
+        seen = [worker.well]
+        await asyncio.sleep(0.2)
+        seen.append(worker.well)
+        go_on.set()
+        await job
+        return seen
+
+    assert asyncio.run(hung())[-1] is False
+    assert worker.well
+    worker.stop()
+    assert not worker.well
+
+
 def together(worker: Worker, jobs: int) -> list[str]:
     """What became of jobs of a few milliseconds that come in waves of 8."""
 
@@ -146,6 +170,8 @@ def together(worker: Worker, jobs: int) -> list[str]:
             await worker.run(lambda: time.sleep(0.002), perf_counter() + 0.1)
         except Shed as shed:
             return shed.cause
+        except Fallback:
+            return "late"
         return "done"
 
     async def all_of_them() -> list[str]:

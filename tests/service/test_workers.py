@@ -7,14 +7,17 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
 from features.publish import publish
+from service import workers
 from service.settings import Settings
 from service.workers import variables
 from tests.service.test_process import Start, start, until, until_ready
@@ -115,12 +118,54 @@ def test_a_rolling_restart_loses_nothing(two: Any) -> None:
     assert metrics(url, "rerank_worker_deaths") == {"rerank_worker_deaths_total": 0}
 
 
+def test_a_stop_is_heard_while_workers_are_replaced(start: Start, home: Path) -> None:
+    process, url = start(
+        "service", RERANK_WORKERS="3", RERANK_BUNDLE=str(home), RERANK_DRAIN_SECONDS="1"
+    )
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        until_ready(client)
+    before = answering(url, 3)
+    process.send_signal(signal.SIGHUP)
+    until(lambda: answering(url, 1) - before)  # the first successor
+    process.send_signal(signal.SIGTERM)
+    _, lines = process.communicate(timeout=30)
+    assert process.returncode == 0, lines
+    assert "workers_replaced" not in lines
+
+
+def supervisor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("uvicorn.supervisors.multiprocess.SIGNALS", {})
+    monkeypatch.setattr("service.workers.signal.signal", lambda *_: None)
+    return workers._Supervisor(uvicorn.Config("x:y", workers=1), [], folder)
+
+
+def test_what_the_living_alone_count_is_forgotten_of_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = supervisor(tmp_path, monkeypatch)
+    one.processes = [SimpleNamespace(pid=11)]
+    kept = ["counter_10.db", "gauge_livesum_11.db", "histogram_10.db"]
+    for name in (*kept, "gauge_livesum_10.db", "gauge_liveall_9.db"):
+        (tmp_path / name).touch()
+    one._forget_gone()
+    assert sorted(file.name for file in tmp_path.glob("*.db")) == kept
+
+
+def test_workers_that_die_in_a_row_are_replaced_more_and_more_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = supervisor(tmp_path, monkeypatch)
+    assert [one._pause(float(now)) for now in range(9)] == [0, 0, 0, 2, 4, 8, 16, 16, 16]
+    assert one._pause(100.0) == 0
+
+
 def test_workers_whose_supervisor_was_killed_end(start: Start) -> None:
-    process, url = start("service", RERANK_WORKERS="2")
+    process, url = start("service", RERANK_WORKERS="2", RERANK_DRAIN_SECONDS="3")
     with httpx.Client(base_url=url, trust_env=False) as client:
         until_ready(client)
     workers = answering(url)
     process.kill()
+    until(lambda: ask(url, "/readyz").status_code == 503)  # all of them leave
 
     def gone(worker: int) -> bool:
         try:
