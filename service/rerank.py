@@ -57,10 +57,12 @@ class Reranker:
     async def answer(self, request: Request) -> Response:
         """The response; raises ApiError for what is answered by an error."""
         visit: Visit = request.scope["visit"]
+        self.refuse(self._inside >= self._settings.max_inflight)
+        # not inside before its body is here: who sends none would keep everybody else out
+        body = await read_body(request, self._settings.max_body_bytes)
         overloaded = self.enter()
         try:
             self.refuse(overloaded)
-            body = await read_body(request, self._settings.max_body_bytes)
             return await self.answer_body(body, visit, overloaded)
         finally:
             self.leave()

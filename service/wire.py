@@ -16,11 +16,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service import logs
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # the process that watches workers has no metrics
 BOUNDS: Final = "bounds"  # in the lifespan's state
 _LINGER_SECONDS: Final = 1.0  # after a refusal, so that the client reads it before the reset
 _AGAIN_SECONDS: Final = 1.0  # until the application has answered
+_AHEAD: Final = 512  # requests that wait behind the one being answered
 _UPGRADE: Final = re.compile(rb"\r\n[Uu]pgrade:")
 
 
@@ -72,6 +74,19 @@ class Refused(Exception):
     """Raised through the parser, which stops then."""
 
 
+class _Flow(FlowControl):
+    """Reads nothing while requests wait that came already: those before the last are whole."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Asked for by every answer, and by everyone who reads a body."""
+        if not self._waiting:
+            super().resume_reading()
+
+
 class Bounded(HttpToolsProtocol):
     """uvicorn's protocol on httptools, within the bounds that the application's lifespan gives."""
 
@@ -95,6 +110,7 @@ class Bounded(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client that says nothing is let go, too."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         self._wait(self._bounds.seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -142,6 +158,8 @@ class Bounded(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Too large a head never reaches the application."""
         bounds, self._headed = self._bounds, True
+        if len(self.pipeline) >= _AHEAD:
+            self._stop(f"more than {_AHEAD} requests wait on this connection")
         if len(self.headers) > bounds.headers:
             self._stop(f"there are more than {bounds.headers} headers")
         most = bounds.head_bytes
@@ -196,7 +214,7 @@ class Bounded(HttpToolsProtocol):
     def _look(self) -> None:
         """The time is over, of the request under way or of one before it."""
         self._timer = None
-        if self.transport.is_closing():
+        if self._gone or self.transport.is_closing():
             return
         left = self._begun + self._bounds.seconds - perf_counter()
         if not self._open:
@@ -204,6 +222,8 @@ class Bounded(HttpToolsProtocol):
                 self.transport.close()
         elif left > 0:
             self._wait(left)
+        elif self.pipeline:  # nothing is read before those are answered
+            self._wait(_AGAIN_SECONDS)
         elif not self._headed:
             late = f"the request took longer than {self._bounds.seconds:g} seconds to arrive"
             self._refuse("slow", ApiError(408, "too_slow", late))

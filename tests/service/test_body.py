@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
 BODY = b'{"candidates":["100","109"]}'
@@ -33,6 +34,26 @@ def test_a_body_that_does_not_come_in_time_is_408_and_frees_its_place(
     assert api.metric("inflight_requests") == 0
     assert api.service.reranker._inside == 0
     assert api.post(BODY).json()["fallback"] is None
+
+
+@pytest.mark.parametrize("on_failure", ["incoming", "error"])
+def test_callers_that_send_no_body_keep_nobody_out(serve: Any, on_failure: str) -> None:
+    api = serve(max_inflight=1, on_failure=on_failure).loaded()
+
+    async def beside() -> httpx.Response:
+        bodies = [slowly(BODY, 0.0, stops=True) for _ in range(3)]
+        silent = [asyncio.create_task(api.client.post("/rerank", content=one)) for one in bodies]
+        await asyncio.sleep(0.1)
+        assert api.metric("inflight_requests") == len(silent)
+        answer: httpx.Response = await api.client.post("/rerank", content=BODY)
+        for one in silent:
+            one.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)
+        return answer
+
+    answer = api.runner.run(beside())
+    assert (answer.status_code, answer.json()["fallback"]) == (200, None)
+    assert api.metric("shed_total", reason="inflight") == 0
 
 
 def test_a_body_in_pieces_within_its_time_is_served(serve: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,7 +179,7 @@ def test_an_answer_that_nobody_takes_ends_with_the_connection(served: Served) ->
     with served.connect() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(1)
-        flood(connection, b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 100, MEGABYTE)
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 400)
         end = time.monotonic() + PATIENCE
         while not served.metric('connections_cut_total{reason="stuck"}'):
             assert time.monotonic() < end
@@ -217,6 +218,47 @@ def test_requests_in_one_piece_are_answered_in_their_order(served: Served) -> No
     answer = ask(served, b"".join(one % n for n in range(300)) + last % 300)
     found = [int(part.split(b"\r\n")[0]) for part in answer.split(b"x-request-id: ")[1:]]
     assert found == list(range(301))
+
+
+def test_requests_that_nobody_waits_for_do_not_fill_the_memory(patient: Served) -> None:
+    before, cut = patient.memory(), patient.metric('connections_cut_total{reason="large"}')
+    with patient.connect() as connection:
+        taking = threading.Thread(target=received, args=(connection,))
+        taking.start()  # the answers: the client is not one that takes none
+        assert (
+            flood(connection, b"GET /livez HTTP/1.1\r\n\r\n" * 11_000, most := 8 * MEGABYTE) < most
+        )
+        taking.join(PATIENCE)
+        assert not taking.is_alive()
+    assert patient.memory() - before < 60
+    assert patient.metric('connections_cut_total{reason="large"}') == cut + 1
+    assert patient.serves()
+
+
+def test_more_is_read_only_when_what_came_is_answered(patient: Served) -> None:
+    """Else 600 would wait, more than a connection may have waiting."""
+    one = POST + b"content-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+    last = one.replace(b"\r\nhost", b"\r\nconnection: close\r\nhost")
+    with patient.connect() as connection:
+        connection.sendall(one * 300)
+        answer = connection.recv(1)
+        connection.sendall(one * 299 + last)
+        answer += received(connection)
+    assert answer.count(b"HTTP/1.1 200 ") == 600
+
+
+def test_one_that_is_refused_is_not_refused_again(served: Served) -> None:
+    """Its time is over while the refusal lies there to be read."""
+    slow = served.metric('connections_cut_total{reason="slow"}')
+    large = served.metric('connections_cut_total{reason="large"}')
+    with served.connect() as connection:
+        connection.sendall(POST + b"x: ")
+        time.sleep(0.6)
+        connection.sendall(b"y" * 40_000)
+        assert received(connection).startswith(b"HTTP/1.1 431 ")
+        time.sleep(0.7)
+        assert served.metric('connections_cut_total{reason="large"}') == large + 1
+        assert served.metric('connections_cut_total{reason="slow"}') == slow
 
 
 def test_an_idle_connection_outlives_the_time_of_a_request(served: Served) -> None:
