@@ -125,7 +125,7 @@ class Models:
             except StartRefused:
                 raise
             except Exception as fault:  # no memory, no thread: nobody waits for this task
-                self._failed(None, fault)
+                self._not_loaded(None, fault)
 
     async def watch(self, seconds: float) -> None:
         """Follow the pointer for ever, looking at it this often."""
@@ -236,7 +236,7 @@ class Models:
             self._failed(None, error)
             raise
         except Exception as error:  # any fault of a bundle leaves what was there serving
-            self._failed(version, error)
+            self._not_loaded(version, error)
             return
         self._swap(model)
         await self._follow_trials(pointer)
@@ -250,7 +250,7 @@ class Models:
                 try:
                     tried = Tried(await self._tried(trial.named), trial.percent)
                 except Exception as error:  # any fault of a bundle
-                    self._failed(trial, error)
+                    self._not_loaded(trial, error)
             self._beside(part, tried)
 
     async def _tried(self, version: Version) -> Model:
@@ -298,9 +298,10 @@ class Models:
         return Model(engine, Decoder(engine.schema, self.limits), seconds)
 
     def _swap(self, model: Model) -> None:
-        self.refused, self._pause = None, _AGAIN_SECONDS
+        self.refused = None
         if model is self.current:
             return
+        self._pause = _AGAIN_SECONDS
         engine = model.engine
         schema = engine.schema
         names = {f.name for f in (*schema.user, *schema.item, *schema.context)}
@@ -313,11 +314,14 @@ class Models:
         self.state = "ready"
         logs.event("model_loaded", name=engine.name, version=engine.version)
 
-    def _failed(self, version: Version | None, error: Exception) -> None:
-        verdict = isinstance(error, BundleError | StartRefused)
-        if not verdict or isinstance(error.__cause__, MemoryError | OSError):
+    def _not_loaded(self, version: Version | None, error: Exception) -> None:
+        """What is no verdict on the bundle is tried again, after ever longer pauses."""
+        self._failed(version, error)
+        if not isinstance(error, BundleError) or isinstance(error.__cause__, MemoryError | OSError):
             self._again_at = monotonic() + self._pause
             self._pause = min(2.0 * self._pause, _LONGEST_SECONDS)
+
+    def _failed(self, version: Version | None, error: Exception) -> None:
         self.refused = Refused(version.version if version else None, without_paths(error))
         if self.current is None:
             self.state = "failed"
