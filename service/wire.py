@@ -104,6 +104,7 @@ class Bounded(HttpToolsProtocol):
         self._gone = False
         self._timer: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
+        self._end: asyncio.TimerHandle | None = None  # of one that closes as soon as all is taken
 
     # what the event loop calls
 
@@ -116,7 +117,7 @@ class Bounded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """No timer outlives the connection."""
         super().connection_lost(exc)
-        for timer in (self._timer, self._stuck):
+        for timer in (self._timer, self._stuck, self._end):
             if timer is not None:
                 timer.cancel()
 
@@ -144,6 +145,24 @@ class Bounded(HttpToolsProtocol):
         super().resume_writing()
         if self._stuck is not None:
             self._stuck.cancel()
+
+    # what uvicorn calls
+
+    def on_response_complete(self) -> None:
+        """It may have been the last one."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._close()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Idle for too long."""
+        self._close()
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self._close()
 
     # what the parser calls
 
@@ -219,7 +238,7 @@ class Bounded(HttpToolsProtocol):
         left = self._begun + self._bounds.seconds - perf_counter()
         if not self._open:
             if self._idle and self.timeout_keep_alive_task is None:
-                self.transport.close()
+                self._close()
         elif left > 0:
             self._wait(left)
         elif self.pipeline:  # nothing is read before those are answered
@@ -229,7 +248,7 @@ class Bounded(HttpToolsProtocol):
             self._refuse("slow", ApiError(408, "too_slow", late))
         elif self._idle:  # answered before its end, which still does not come
             self._bounds.cut("slow")
-            self.transport.close()
+            self._close()
         else:  # service/body.py answers, and the connection ends
             self.cycle.scope["late"] = True  # type: ignore[typeddict-unknown-key]
             self.cycle.message_event.set()
@@ -240,7 +259,7 @@ class Bounded(HttpToolsProtocol):
         self._bounds.cut(reason)
         self._gone = True
         if not self._idle or self.transport.is_closing():
-            self.transport.close()
+            self._close()
             return
         response = error_response(error, None)
         headers = [*self.server_state.default_headers, *with_security(response.raw_headers)]
@@ -249,7 +268,13 @@ class Bounded(HttpToolsProtocol):
         self.transport.write(b"".join(head) + bytes(response.body))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self.loop.call_later(_LINGER_SECONDS, self._close)
+
+    def _close(self) -> None:
+        """Once the client has what was written; it has its time for that, and no more."""
+        self.transport.close()
+        if self._end is None:
+            self._end = self.loop.call_later(self._bounds.seconds, self._abort)
 
     def _abort(self) -> None:
         self._bounds.cut("stuck")

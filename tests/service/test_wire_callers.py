@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -31,10 +33,12 @@ def api(serve: Any) -> Any:
     return serve().loaded()
 
 
-@pytest.fixture
-def connect(api: Any) -> Iterator[Connect]:
+@contextmanager
+def started(api: Any, **given: Any) -> Iterator[tuple[Connect, Started, socket.socket]]:
     """The application behind uvicorn, in a thread; each call is a new connection."""
-    config = uvicorn.Config(api.app, port=0, http=Bounded, lifespan="off", log_level="warning")
+    config = uvicorn.Config(
+        api.app, port=0, http=Bounded, lifespan="off", log_level="warning", **given
+    )
     server = Started(config)
     server.bounds = api.service.bounds
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -42,10 +46,16 @@ def connect(api: Any) -> Iterator[Connect]:
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:
-            yield lambda: socket.create_connection(address, timeout=10)
+            yield lambda: socket.create_connection(address, timeout=10), server, listening
         finally:
             server.should_exit = True
             thread.join()
+
+
+@pytest.fixture
+def connect(api: Any) -> Iterator[Connect]:
+    with started(api) as (connect, _, _):
+        yield connect
 
 
 def request(**body: Any) -> bytes:
@@ -123,3 +133,35 @@ def test_requests_in_one_packet_are_answered_in_their_order(connect: Connect) ->
             text = stream.read()
     assert text.count(b"HTTP/1.1 200") == 2
     assert text.index(b'"109"') < text.index(b'"108"')
+
+
+def lies_there(transport: asyncio.Transport) -> bool:
+    """Whether something written waits, and not for an instant only."""
+    for _ in range(50):
+        if not transport.get_write_buffer_size():
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize("last", ["idle", "closes", "nonsense"])
+def test_a_few_answers_that_nobody_takes_end_with_the_connection(serve: Any, last: str) -> None:
+    """Too few for the server to stop writing: they wait in it after its end of the connection."""
+    api = serve(receive_seconds=0.3).loaded()
+    live = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
+    ends = {"idle": b"", "closes": live.replace(b"host", b"connection: close\r\nhost"),
+            "nonsense": b"nonsense\r\n\r\n"}  # fmt: skip
+    with started(api, timeout_keep_alive=2) as (connect, server, listening):
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        with connect() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.sendall(live)
+            until(lambda: len(server.server_state.connections) == 1)
+            (protocol,) = server.server_state.connections
+            while not lies_there(protocol.transport):
+                connection.sendall(live * 10)
+                time.sleep(0.01)
+            assert not protocol.flow.write_paused
+            connection.sendall(ends[last])
+            until(lambda: not server.server_state.connections)
+    assert api.metric("connections_cut_total", reason="stuck") == 1
