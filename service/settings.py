@@ -42,7 +42,7 @@ class Settings(BaseModel):
     max_inflight: int = Field(default=256, ge=1)  # requests inside one worker; beyond: overload
     max_queue: int = Field(default=64, ge=1)  # requests waiting for the model; beyond: overload
     max_batch: int = Field(default=64, ge=1)  # requests of one /rerank/batch; beyond: 422
-    max_batch_body_bytes: int = Field(default=4_000_000, ge=1)  # of a batch; larger ones get 413
+    max_batch_body_bytes: int = Field(default=2_000_000, ge=1)  # of a batch; larger ones get 413
     api_key: SecretStr | None = Field(default=None, min_length=1)  # bearer key callers must send
     api_keys_file: Path | None = None  # more such keys, one a line; may change at any time
     admin_key: SecretStr | None = Field(default=None, min_length=1)  # turns /admin on, and opens it
