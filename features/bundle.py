@@ -242,7 +242,8 @@ def _verify(folder: Path, manifest: Manifest) -> None:
     for name, digest in manifest.files.items():
         path = folder / safe(name)
         if not path.is_file():
-            raise BundleError(f"{path} is missing from the bundle: export it again.")
+            said = f"{path} is missing from the bundle: export it again."
+            raise BundleError(said) from FileNotFoundError(path)  # it may be on its way
         if path.resolve() != folder.resolve() / name:
             raise BundleError(f"{path} is a link, and a bundle holds its files itself.")
         if sha256_of(path) != digest:

@@ -184,6 +184,8 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         if not service.ready:
             stops = service.drain.draining
             why = "the service is leaving" if stops else f"the model is {service.models.state}"
+            if service.models.current is not None and not service.worker.well and not stops:
+                why = "the scorer hangs"
             raise ApiError(503, "not_ready", why)
         return State(status="ready")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -224,3 +225,16 @@ def test_openapi_documents_request_answers_and_every_error(api: Any) -> None:
     for part in json.dumps(document).split('"#/components/schemas/')[1:]:
         assert part.split('"')[0] in schemas
     assert api.get("/docs").status_code == 200
+
+
+def test_a_scorer_that_hangs_is_not_ready_and_says_so(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = serve().loaded()
+    monkeypatch.setattr("service.worker._HANGS_SECONDS", 0.0)
+    api.service.worker._busy_since = time.perf_counter()
+    answer = api.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["message"] == "the scorer hangs"
+    api.service.worker._busy_since = None
+    assert api.get("/readyz").status_code == 200

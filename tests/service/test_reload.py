@@ -113,6 +113,16 @@ def test_a_fault_that_may_pass_is_tried_again(served: Any, home: Path, monkeypat
     assert served.service.models._pause == 2.0
 
 
+def test_a_file_that_comes_after_its_pointer_is_found(served: Any, home: Path) -> None:
+    served.service.models._pause = 0.01
+    scorer = home / "2" / "scorer.onnx"
+    scorer.rename(home / "later")  # still being copied
+    publish(home / "2")
+    assert served.wait_for(lambda: served.metric("model_reload_total", result="failure") >= 2)
+    (home / "later").rename(scorer)
+    assert served.wait_for(lambda: served.engine.version == "2")
+
+
 def test_no_memory_at_the_start_is_not_the_end(serve: Any, home: Path, monkeypatch: Any) -> None:
     swap = Models._swap
 
