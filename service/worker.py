@@ -196,7 +196,7 @@ class Worker:
                 job.abandoned = True
                 _deliver(job, Left())
                 return
-            if self._crowd is not None:
+            if self._crowd is not None and not job.probe:
                 waited = (now - job.queued_at) / (job.deadline - job.queued_at)
                 self._crowd.begins(now, waited if self.waiting else 0.0)  # a last one has no queue
             job.begun_at = self._busy_since = now
