@@ -10,7 +10,6 @@ shared cores, 2026-11-26): too little to hold the thread from everybody else for
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
@@ -107,8 +106,7 @@ class Batch:
         seconds = perf_counter() - visit.arrived
         self._metrics.answered(status, seconds, visit.mode)
         count(visit, self._metrics)
-        if self._logged and random.random() < self._logged:
-            logs.request(visit, status, seconds)
+        logs.request(visit, status, seconds, self._logged)
         return answer
 
     def _body(self, given: Any) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 from collections.abc import Iterator
 from time import perf_counter
@@ -76,8 +75,7 @@ class Boundary:
             seconds = perf_counter() - visit.arrived
             self._metrics.answered(answer.status, seconds, visit.mode)
             count(visit, self._metrics)
-            if self._logged and random.random() < self._logged:
-                logs.request(visit, answer.status, seconds)
+            logs.request(visit, answer.status, seconds, self._logged)
             if self._traces is not None:
                 self._traces.record(scope, visit, answer.status)
 

@@ -12,10 +12,7 @@ nothing can be refused. With two inside, the loop has read what came before the 
 room grows by one for each tenth of a second in which few were sent away, shrinks for each in which
 many were, and beyond a few nothing stands any more.
 
-Measured at twice the capacity, one core, beside a bound on the queue by time, which this replaced:
-p99 of what is scored 12 to 23 ms instead of 44 to 61, for 2,800 to 4,400 scored of 8,000 instead of
-4,800 to 6,100; with room for three 19 to 30 ms, for four 25 to 27 (docs/reliability.md has the
-command).
+What that costs and gains at twice the capacity is in docs/reliability.md, with the command.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -46,8 +47,10 @@ def event(name: str, /, level: int = logging.INFO, **fields: Any) -> None:
         LOGGER.log(level, to_json({**head, "event": name, **fields}, fallback=str).decode())
 
 
-def request(visit: Visit, status: int, seconds: float) -> None:
-    """A line about one request: times and counts, nothing of who asked for what."""
+def request(visit: Visit, status: int, seconds: float, share: float) -> None:
+    """A line about a share of the requests: times and counts, nothing of who asked for what."""
+    if not share or random.random() >= share:
+        return
     event(
         "request", request_id=visit.request_id, status=status, mode=visit.mode,
         version=visit.version, fallback=visit.fallback, late=visit.late,

@@ -115,6 +115,12 @@ class Models:
         """Of a failure, where nothing serves."""
         return self.refused.reason if self.refused and self.state == "failed" else None
 
+    @property
+    def loaded(self) -> list[Model]:
+        """All that are loaded, the one in service first."""
+        beside = [tried.model for tried in (self.split, self.shadow) if tried]
+        return [model for model in (self.current, self.previous, *beside) if model is not None]
+
     async def load(self) -> None:
         """Load and warm up in a thread, then swap. Only StartRefused is raised, the rest kept."""
         async with self._turn:
@@ -280,11 +286,7 @@ class Models:
 
     def _kept(self, version: Version | None) -> Model | None:
         """A model that is loaded already."""
-        beside = [tried.model for tried in (self.split, self.shadow) if tried]
-        for model in (self.current, self.previous, *beside):
-            if version is not None and model is not None and model.version == version:
-                return model
-        return None
+        return next((model for model in self.loaded if model.version == version), None)
 
     def _loaded(self, bundle: Callable[[], Bundle]) -> Model:
         """Verify, load and replay; raises BundleError or StartRefused, whatever is wrong."""

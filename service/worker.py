@@ -73,7 +73,7 @@ class Worker:
 
     def __init__(self, limit: int, late: float, name: str = "scorer", held: bool = False) -> None:
         self._limit, self._late, self._name = limit, late, name
-        self._crowd = Crowd() if held else None
+        self._crowd, self._held = Crowd(), held
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = Counter[str]()  # by kind
@@ -130,20 +130,18 @@ class Worker:
         finally:
             job.abandoned = True  # also where the caller was cancelled
             job.timer.cancel()
-            if self._crowd is not None:
-                with self._lock:
-                    self._crowd.leave()
+            with self._lock:
+                self._crowd.leave()
         return Done(value, job.begun_at - job.queued_at)
 
     def _admit(self, job: _Job) -> None:
         now = perf_counter()
         with self._lock:
-            if self.waiting >= self._limit or (self._crowd is not None and self._crowd.full()):
+            if self.waiting >= self._limit or self._crowd.full():
                 raise Shed("queue")
             if now + self._ahead(now) + self.averages[job.kind] <= job.deadline:
                 self._enqueue(job)
-                if self._crowd is not None:
-                    self._crowd.enter()
+                self._crowd.enter()
                 return
             idle = not self.waiting and self._busy_since is None
             if idle and now >= self._probe_at[job.kind]:
@@ -196,7 +194,7 @@ class Worker:
                 job.abandoned = True
                 _deliver(job, Left())
                 return
-            if self._crowd is not None and not job.probe:
+            if self._held and not job.probe:
                 waited = (now - job.queued_at) / (job.deadline - job.queued_at)
                 self._crowd.begins(now, waited if self.waiting else 0.0)  # a last one has no queue
             job.begun_at = self._busy_since = now

@@ -135,9 +135,9 @@ class _Supervisor(Multiprocess):
         """Seconds until the next look: workers that die again and again are not worth a core."""
         self._in_a_row = self._in_a_row + 1 if now - self._died_at < _IN_A_ROW_SECONDS else 1
         self._died_at = now
-        return min(2.0 ** (self._in_a_row - _SUFFERED), _PAUSE_SECONDS) * (
-            self._in_a_row > _SUFFERED
-        )
+        if self._in_a_row <= _SUFFERED:
+            return 0.0
+        return min(2.0 ** (self._in_a_row - _SUFFERED), _PAUSE_SECONDS)
 
     def restart_all(self) -> None:
         """Replace all workers, each once its successor serves."""

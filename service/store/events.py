@@ -97,13 +97,7 @@ class Events:
             self._inside -= 1
 
     def _kept(self) -> int:
-        models = self._models
-        beside = [tried.model for tried in (models.split, models.shadow) if tried]
-        read = [
-            one.engine.schema.max_history
-            for one in (models.current, models.previous, *beside)
-            if one is not None
-        ]
+        read = [one.engine.schema.max_history for one in self._models.loaded]
         longest = max(read) if read else self._settings.max_history
         return KEPT * longest
 

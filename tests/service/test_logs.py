@@ -67,7 +67,7 @@ def test_a_share_of_the_requests_is_logged(
 ) -> None:
     api = serve(log_percent=25).loaded()
     for draw in (0.0, 0.2499, 0.25, 0.9):
-        monkeypatch.setattr("service.boundary.random.random", lambda draw=draw: draw)
+        monkeypatch.setattr("service.logs.random.random", lambda draw=draw: draw)
         api.post(BODY)
     assert len(requests(lines)) == 2
 

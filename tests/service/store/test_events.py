@@ -77,10 +77,9 @@ def test_a_history_is_kept_for_the_version_beside_that_reads_the_longest(
     schema = SimpleNamespace(max_history=4)
     model = SimpleNamespace(engine=SimpleNamespace(schema=schema))
     beside = model if place == "previous" else SimpleNamespace(model=model)
-    models = SimpleNamespace(current=told.service.models.current, previous=None, split=None,
-                             shadow=None)  # fmt: skip
+    models = told.service.models
     setattr(models, place, beside)
-    events = Events(told.service.settings, models, None, told.service.metrics)  # type: ignore[arg-type]
+    events = Events(told.service.settings, models, None, told.service.metrics)
     assert events._kept() == 2 * 4
     setattr(models, place, None)
     assert events._kept() == 2 * 3
