@@ -21,6 +21,7 @@ from service import docs, logs
 from service.admin import add_admin
 from service.batch import Batch
 from service.boundary import BATCH_PATHS, RERANK_PATHS, Boundary
+from service.counts import unread
 from service.drain import Drain
 from service.engine import check_runtime
 from service.errors import ApiError, error_response
@@ -48,7 +49,8 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics(CollectorRegistry(), settings.deadline_ms / 1_000.0)
+        with unread():
+            self.metrics = Metrics(CollectorRegistry(), settings.deadline_ms / 1_000.0)
         self.keys = Keys.of(settings, self.metrics)
         self.bounds = bounds_of(settings, self.metrics)
         self.lag = LoopLag()

@@ -2,7 +2,7 @@
 
 Label sets exist from the start, so that a rate over a reason that has not occurred is 0 and not
 absent. Where several workers serve one port they write into the files of one folder
-(service/workers.py), and whichever is scraped adds all of them up.
+(service/counts.py), and whichever is scraped adds all of them up.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from features.encode import OTHER
+from service.counts import scrape
 from service.errors import MODES, REASONS, Mode, Reason
+from service.settings import METRICS_FOLDER
 
 STAGES: Final = ("decode", "store", "queue", "encode", "score", "order")
 STATUSES: Final = (200, 400, 401, 404, 405, 408, 413, 422, 429, 499, 500, 503, 504)
@@ -157,11 +159,8 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes, of all workers together."""
-        registry = self.registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        folder = os.environ.get(METRICS_FOLDER)
+        return scrape(Path(folder)) if folder else generate_latest(self.registry)
 
 
 def worker_deaths(registry: CollectorRegistry) -> Counter:

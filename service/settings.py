@@ -15,6 +15,7 @@ from service.errors import SettingsError
 
 S = TypeVar("S", bound="Settings")
 PREFIX: Final = "RERANK_"
+METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # the name that Prometheus' client gave it
 # Kubernetes sets these in every pod beside a Service named "rerank"; they are not meant for us.
 _KUBERNETES: Final = re.compile(r"RERANK_(SERVICE_(HOST|PORT).*|PORT_\d+_(TCP|UDP).*)")
 

@@ -37,6 +37,7 @@ _LINGER_SECONDS: Final = 1.0  # after a refusal, so that the client reads it bef
 _AGAIN_SECONDS: Final = 1.0  # until the application has answered
 _AHEAD: Final = 512  # requests that wait behind the one being answered
 _UPGRADE: Final = re.compile(rb"\r\n[Uu]pgrade:")
+_BEGINNING: Final = re.compile(rb"\r(?:\n[^\n]{0,8})?\Z")  # of a name, or of the end of a head
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Bounded(HttpToolsProtocol):
         self._first = self._fed = 0  # of the packet the request began in; of those after it
         self._body = 0  # of its body so far
         self._refusal: ApiError | None = None
+        self._held = b""  # the last bytes of a head's piece, which the parser has not seen
         self._gone = False
         self._timer: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
@@ -125,8 +127,10 @@ class Bounded(HttpToolsProtocol):
         """Parse, then look at what is under way still; a request that came whole costs nothing."""
         if self._gone:
             return
-        if not self._open and b"pgrade" in data:
-            data = _without_upgrade(data)
+        if not (self._open and self._headed):
+            data = self._without_offers(data)
+            if not data:
+                return
         self._packet = len(data)
         self._fed += self._packet
         super().data_received(data)
@@ -203,6 +207,16 @@ class Bounded(HttpToolsProtocol):
         self._refuse("large" if self._refusal else "invalid", error)
 
     # bounds
+
+    def _without_offers(self, data: bytes) -> bytes:
+        """Of another protocol, in a head that may come in pieces: the end of one that is not whole
+        waits for the next, so that no name is cut.
+        """
+        if self._held:
+            data, self._held = self._held + data, b""
+        if b"\r\n\r\n" not in data and (end := _BEGINNING.search(data, max(0, len(data) - 10))):
+            data, self._held = data[: end.start()], data[end.start() :]
+        return _without_upgrade(data) if b"pgrade" in data else data
 
     def _head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

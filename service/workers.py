@@ -32,9 +32,8 @@ from uvicorn.supervisors import Multiprocess
 from service import logs
 from service.drain import SUPERVISED
 from service.errors import StartRefused
-from service.settings import PREFIX, Settings
+from service.settings import METRICS_FOLDER, PREFIX, Settings
 
-METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # the client library's own name for it
 _PING_SECONDS: Final = 10  # a worker that does not answer its supervisor for so long is replaced
 _START_SECONDS: Final = 60  # has a worker to load its model before the one it replaces leaves
 
@@ -161,9 +160,6 @@ class _Supervisor(Multiprocess):
 
     def _forget_gone(self) -> None:
         """Whoever it was: one that was replaced, or killed, or never was ready."""
-        from prometheus_client.multiprocess import mark_process_dead
+        from service.counts import forget
 
-        living = {str(process.pid) for process in self.processes}
-        found = {file.stem.rpartition("_")[2] for file in self._folder.glob("gauge_live*.db")}
-        for pid in found - living:
-            mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
+        forget(self._folder, {os.getpid(), *(process.pid for process in self.processes)})

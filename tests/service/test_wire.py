@@ -212,6 +212,20 @@ def test_an_offer_of_another_protocol_is_ignored(served: Served, protocol: str) 
     connection.close()
 
 
+def test_an_offer_is_ignored_wherever_its_head_is_cut(served: Served) -> None:
+    head = POST + b"connection: Upgrade, HTTP2-Settings, close\r\ncontent-length: %d\r\n" % len(
+        BODY
+    )
+    whole = head + b"Upgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n" + BODY
+    begins, ends = len(head), len(whole) - len(BODY)
+    for cut in (*range(begins - 3, begins + 15), *range(ends - 5, ends + 2)):
+        answer = ask(served, whole[:cut], whole[cut:], pause=0.01)
+        assert answer.startswith(b"HTTP/1.1 200 "), cut
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["fallback"] is None
+    bytewise = ask(served, *(bytes([one]) for one in whole), pause=0.001)
+    assert bytewise.startswith(b"HTTP/1.1 200 ")
+
+
 def test_requests_in_one_piece_are_answered_in_their_order(served: Served) -> None:
     one = POST + b"x-request-id: %%d\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
     last = one.replace(b"\r\nhost", b"\r\nconnection: close\r\nhost")
