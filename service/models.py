@@ -13,6 +13,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from service.errors import Mode, StartRefused
 from service.golden import replay
 from service.grammar import Limits
 from service.metrics import Metrics
+from service.priority import yield_to_others
 from service.settings import Settings
 
 # golden requests are as long as training's lists, whatever callers are held to here
@@ -109,6 +111,7 @@ class Models:
         self._seen: Stamp | None = None  # the pointer that was last acted upon
         self._again_at, self._pause = math.inf, _AGAIN_SECONDS  # after a fault that may pass
         self._turn = asyncio.Lock()  # one load at a time
+        self._beside_requests = ThreadPoolExecutor(1, "load", yield_to_others)
 
     @property
     def reason(self) -> str | None:
@@ -150,6 +153,7 @@ class Models:
     def close(self) -> None:
         """Let go of every model: FastAPI remembers endpoints, and with them what they hold."""
         self.current = self.previous = self.split = self.shadow = None
+        self._beside_requests.shutdown(wait=False, cancel_futures=True)
 
     async def serve(self, version: str) -> Model:
         """Load a version, and publish it if it passes: every worker follows.
@@ -167,7 +171,7 @@ class Models:
             folder = self._folder(version)
             model = self._kept(await asyncio.to_thread(named, folder))
             if model is None:
-                model = await asyncio.to_thread(self._loaded, lambda: self._bundle(folder))
+                model = await self._load(lambda: self._bundle(folder))
             await self._written(lambda: try_beside(folder, part, percent))
             self.refused = None
             self._beside(part, Tried(model, percent))
@@ -213,7 +217,7 @@ class Models:
         """First the model, then the pointer, then the swap: what does not pass is not published."""
         model = self._kept(known)
         if model is None:
-            model = await asyncio.to_thread(self._loaded, bundle)
+            model = await self._load(bundle)
         pointer = await self._written(write)
         self._swap(model)
         await self._follow_trials(pointer)
@@ -235,9 +239,7 @@ class Models:
             version = pointer.named if pointer else None
             model = self._kept(version)
             if model is None:
-                model = await asyncio.to_thread(
-                    self._loaded, lambda: resolve(self._home, self._in_memory)
-                )
+                model = await self._load(lambda: resolve(self._home, self._in_memory))
         except StartRefused as error:
             self._failed(None, error)
             raise
@@ -263,7 +265,7 @@ class Models:
         folder, digest = self._home / version.version, version.manifest_sha256
         model = self._kept(version)
         if model is None:
-            model = await asyncio.to_thread(self._loaded, lambda: self._bundle(folder, digest))
+            model = await self._load(lambda: self._bundle(folder, digest))
         return model
 
     def _beside(self, part: Part, tried: Tried | None) -> None:
@@ -287,6 +289,11 @@ class Models:
     def _kept(self, version: Version | None) -> Model | None:
         """A model that is loaded already."""
         return next((model for model in self.loaded if model.version == version), None)
+
+    async def _load(self, bundle: Callable[[], Bundle]) -> Model:
+        """In a thread; in one that lets requests go first, once there are any to answer."""
+        thread = None if self.current is None else self._beside_requests
+        return await asyncio.get_running_loop().run_in_executor(thread, self._loaded, bundle)
 
     def _loaded(self, bundle: Callable[[], Bundle]) -> Model:
         """Verify, load and replay; raises BundleError or StartRefused, whatever is wrong."""

@@ -77,14 +77,15 @@ def _fields(buffer: Buffer, place: int, end: int) -> Iterator[Field]:
     while place < end:
         tag, place = _varint(buffer, place, end)
         number, wire = (tag & 0xFFFFFFFF) >> 3, tag & 7
-        if wire == _VARINT:
+        if wire == _BYTES:
+            size, place = _varint(buffer, place, end)
+        elif wire == _VARINT:
             value, place = _varint(buffer, place, end)
             yield number, wire, value, place
             continue
-        size = {_EIGHT: 8, _FOUR: 4}.get(wire, 0)
-        if wire == _BYTES:
-            size, place = _varint(buffer, place, end)
-        elif not size:
+        elif wire in (_FOUR, _EIGHT):
+            size = 4 if wire == _FOUR else 8
+        else:
             raise ValueError("a wire type that ONNX has not")
         if size > end - place:
             raise IndexError("a field beyond its message")
@@ -93,6 +94,8 @@ def _fields(buffer: Buffer, place: int, end: int) -> Iterator[Field]:
 
 
 def _varint(buffer: Buffer, place: int, end: int) -> tuple[int, int]:
+    if place < end and (byte := buffer[place]) < 0x80:  # most are so short
+        return byte, place + 1
     value = 0
     for shift in range(0, 70, 7):
         if place >= end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import time
 import weakref
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from service.engine import Engine
 from service.settings import Settings
 from tests.service.conftest import Api
 
@@ -116,6 +118,20 @@ def test_weights_that_are_not_numbers_are_found_before_serving(
 ) -> None:
     home = toy.write(tmp_path, toy.scorer(extra=float("nan")))
     assert "3 predictions are no finite numbers" in refused(serve(bundle=home), home)
+
+
+def test_the_time_of_a_run_is_learnt_without_the_time_it_waited(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rerank = Engine.rerank
+
+    def interrupted(*given: Any) -> Any:
+        time.sleep(0.2)
+        return rerank(*given)
+
+    monkeypatch.setattr(Engine, "rerank", interrupted)
+    seconds = serve().loaded().service.models.current.seconds
+    assert 0.0 < seconds["scorer"] < 0.1
 
 
 def test_a_service_that_ended_lets_its_models_go(bundle: Path) -> None:

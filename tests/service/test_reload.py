@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from features.publish import publish, roll_back, try_beside
+from service.engine import Engine
 from service.errors import StartRefused
 from service.models import Models
 
@@ -195,6 +197,32 @@ def test_requests_are_answered_while_a_version_loads(
     assert version(served) == "1"
     go_on.set()
     assert served.wait_for(lambda: served.engine.version == "2")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_a_version_loads_behind_the_requests(
+    serve: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the first, which nobody is served beside; and whoever answers keeps their place."""
+    nice, load, rerank = list[int](), Models._loaded, Engine.rerank
+
+    def seen(function: Any) -> Any:
+        def noted(*given: Any) -> Any:
+            nice.append(os.getpriority(os.PRIO_PROCESS, 0))
+            return function(*given)
+
+        return noted
+
+    monkeypatch.setattr(Models, "_loaded", seen(load))
+    api = serve(bundle=home, watch_seconds=0.01).loaded()
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert nice == [mine]
+    publish(home / "2")
+    assert api.wait_for(lambda: api.engine.version == "2")
+    assert nice == [mine, min(mine + 10, 19)]
+    monkeypatch.setattr(Engine, "rerank", seen(rerank))
+    assert version(api) == "2"
+    assert nice[2:] == [mine]
 
 
 def test_an_administrator_chooses_the_version(served: Any, home: Path) -> None:
