@@ -171,7 +171,7 @@ def rolled(scene: Scene) -> Row:
             time.sleep(3.0)
 
     with ExitStack() as stack:
-        service = scene.serve(stack, workers=2, drain_seconds=1.0)
+        service = scene.serve(stack, workers=2)
         done = scene.load(stack, service.url).run(scene.rate, scene.seconds, partial(deed, service))
     seen = f"{len(done.times)} times; {_counts(done)}; p99 {_ms(done)}"
     kept = judged(done.found, sound=len(done.times) >= 1)
