@@ -291,8 +291,12 @@ class Models:
         return next((model for model in self.loaded if model.version == version), None)
 
     async def _load(self, bundle: Callable[[], Bundle]) -> Model:
-        """In a thread; in one that lets requests go first, once there are any to answer."""
-        thread = None if self.current is None else self._beside_requests
+        """In a thread; in one that lets requests go first, once there are any to answer.
+
+        Not for another device: its driver's threads would keep that for good.
+        """
+        behind = self.current is not None and self._settings.device == "cpu"
+        thread = self._beside_requests if behind else None
         return await asyncio.get_running_loop().run_in_executor(thread, self._loaded, bundle)
 
     def _loaded(self, bundle: Callable[[], Bundle]) -> Model:
