@@ -111,7 +111,7 @@ class Models:
         self._seen: Stamp | None = None  # the pointer that was last acted upon
         self._again_at, self._pause = math.inf, _AGAIN_SECONDS  # after a fault that may pass
         self._turn = asyncio.Lock()  # one load at a time
-        self._beside_requests = ThreadPoolExecutor(1, "load", yield_to_others)
+        self._yielding = ThreadPoolExecutor(1, "load", yield_to_others)
 
     @property
     def reason(self) -> str | None:
@@ -153,7 +153,7 @@ class Models:
     def close(self) -> None:
         """Let go of every model: FastAPI remembers endpoints, and with them what they hold."""
         self.current = self.previous = self.split = self.shadow = None
-        self._beside_requests.shutdown(wait=False, cancel_futures=True)
+        self._yielding.shutdown(wait=False, cancel_futures=True)
 
     async def serve(self, version: str) -> Model:
         """Load a version, and publish it if it passes: every worker follows.
@@ -296,7 +296,7 @@ class Models:
         Not for another device: its driver's threads would keep that for good.
         """
         behind = self.current is not None and self._settings.device == "cpu"
-        thread = self._beside_requests if behind else None
+        thread = self._yielding if behind else None
         return await asyncio.get_running_loop().run_in_executor(thread, self._loaded, bundle)
 
     def _loaded(self, bundle: Callable[[], Bundle]) -> Model:
